@@ -1,0 +1,18 @@
+# The wheel and those of its dependencies are made in the first stage, so that the image has no compiler. An image of your
+# own Calculator starts FROM this one, or takes the last stage's RUN line into its own.
+
+FROM python:3.11-slim AS builder
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY pyproject.toml setup.py MANIFEST.in README.md CHANGELOG.md ./
+COPY src src
+RUN pip wheel --no-cache-dir --wheel-dir /wheels .
+
+FROM python:3.11-slim
+RUN --mount=type=bind,from=builder,source=/wheels,target=/wheels \
+    pip install --no-cache-dir --no-index --find-links /wheels supervisor
+EXPOSE 8080
+ENTRYPOINT ["supervisor"]
+CMD ["--bin", "python3", "--args", "/opt/app/io_main.py,/var/model"]

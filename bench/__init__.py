@@ -1,0 +1,1 @@
+"""Benchmarks: the Supervisor beside other ways to do its job, and its kernels beside orjson."""

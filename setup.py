@@ -1,0 +1,43 @@
+"""The two extension modules; everything else about the package stands in pyproject.toml.
+
+SUPERVISOR_SANITIZE=1 builds under ASAN and UBSAN, SUPERVISOR_DEBUG=1 turns on the assertions of the data path.
+"""
+
+import os
+from pathlib import Path
+
+from setuptools import setup  # isort: skip  (must come before Cython's, whose Extension derives from the patched one)
+from Cython.Distutils import Extension
+
+SANITIZE = os.environ.get("SUPERVISOR_SANITIZE") == "1"
+DEBUG = os.environ.get("SUPERVISOR_DEBUG") == "1"
+
+SANITIZER_FLAGS = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"] if SANITIZE else []
+OPTIMISATION = ["-g", "-O1"] if SANITIZE else ["-O3"]
+
+
+def sources(*patterns: str) -> list[str]:
+    return sorted(path.as_posix() for pattern in patterns for path in Path("src").glob(pattern))
+
+
+def extension(name: str, depends: list[str]) -> Extension:
+    return Extension(
+        f"supervisor.{name}",
+        [f"src/{name}.pyx"],
+        depends=depends,
+        include_dirs=["src/framing", "src/spawn"],
+        libraries=["dl"],  # part of libc since glibc 2.34
+        define_macros=[("FRAMING_DEBUG", "1")] if DEBUG else [],
+        extra_compile_args=[*OPTIMISATION, "-std=c11", "-Wall", "-Wextra", "-pthread", *SANITIZER_FLAGS],
+        extra_link_args=["-pthread", *SANITIZER_FLAGS],
+        cython_directives={"language_level": 3},
+        cython_c_in_temp=True,  # no generated C in the source tree
+    )
+
+
+setup(
+    ext_modules=[
+        extension("_framing", sources("framing/*.h", "framing/*.pxi")),
+        extension("_spawn", sources("spawn/*.h")),
+    ]
+)

@@ -1,0 +1,49 @@
+# The `line` rule: the Calculator promises one line out for each line in, in order; a line delivered acknowledges one.
+#
+# Lines are counted over all runs. More lines out than in, or a Calculator that waits for input while lines are missing,
+# breaks the rule: nothing is acknowledged in that run any more, and Python is told to end it.
+
+cdef int64_t LINE_LOOK_NS = 50 * MS     # a missing line is looked for this often, in a pipe that is empty
+
+
+cdef void inlet_break_rule(inlet_t *s, const char *how) noexcept nogil:
+    cdef char why[200]
+    cdef long long came = progress_lines_framed(s.progress) - s.lines_before
+    cdef long long written = s.ledger.lines - s.lines_before
+    snprintf(why, sizeof(why), "%lld lines came out for %lld written: %s", came, written, how)
+    s.rule_broken = True
+    s.rules_broken += 1
+    notice_post(&s.client.notices, NOTICE_PROTOCOL, 0, why)
+
+
+cdef int64_t inlet_settled_lines(inlet_t *s) noexcept nogil:
+    """The sequence number up to which the lines that are delivered acknowledge."""
+    # Read in this order: what is delivered by now was framed, so none that is too many has been counted.
+    cdef int64_t delivered = progress_lines_delivered(s.progress)
+    if s.attached and not s.rule_broken and progress_lines_framed(s.progress) > s.ledger.lines:
+        inlet_break_rule(s, b"more than one for each")
+    return s.ledger.head if s.rule_broken else ledger_settle_lines(&s.ledger, delivered)
+
+
+cdef int64_t inlet_watch_lines(inlet_t *s, int64_t now_ns) noexcept nogil:
+    """Look for a line that will not come. Returns in how many ns to look again; 0 when there is nothing to look for."""
+    cdef int unread = 0
+    cdef int64_t framed = progress_lines_framed(s.progress)
+    if framed >= s.ledger.lines or s.paused or not inlet_may_write(s):
+        s.empty_since_ns = 0
+        return 0
+    if s.ledger.cursor_bytes > 0 or ioctl(s.stdin_fd, FIONREAD, &unread) != 0 or unread > 0 \
+            or progress_held(s.progress) or s.empty_since_ns == 0 or framed != s.lines_seen:
+        s.lines_seen = framed
+        s.empty_since_ns = s.idle_since_ns = now_ns
+        s.next_probe_ns = now_ns + LINE_LOOK_NS
+    if now_ns >= s.next_probe_ns:
+        s.next_probe_ns = now_ns + LINE_LOOK_NS
+        s.probes += 1
+        # Only one that surely waits for input can be said to owe a line; one in an event loop may be at work on it.
+        if stdin_wait_look(s.session, s.pipe_inode) != WAIT_YES:
+            s.idle_since_ns = now_ns
+        elif now_ns - s.idle_since_ns >= s.idle_ns:
+            inlet_break_rule(s, b"the Calculator waits for input and owes the rest")
+            return 0
+    return s.next_probe_ns - now_ns

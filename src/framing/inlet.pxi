@@ -1,0 +1,582 @@
+# The inlet: topic -> STDIN. One thread, no GIL, no Python object per record.
+
+
+cdef void inlet_note_partitions(inlet_t *s, int kind, int count, const char *why) noexcept nogil:
+    notice_post(&s.client.notices, kind, count, why)
+
+
+cdef void inlet_store(inlet_t *s) noexcept nogil:
+    """Hand the acknowledged offsets to librdkafka, whose automatic commit sends them."""
+    cdef rd_kafka_topic_partition_list_t *offsets
+    if s.commit_ahead:
+        return
+    offsets = inlet_new_offsets(s)
+    if offsets != NULL:
+        # An error here is ERR__STATE: the partition was lost in between, and its next owner reads the records again.
+        rdk.offsets_store(s.rk, offsets)
+        rdk.topic_partition_list_destroy(offsets)
+
+
+cdef void inlet_acknowledge(inlet_t *s) noexcept nogil:
+    """Take out of the ledger what is acknowledged now."""
+    if s.ledger.count_lines:
+        inlet_release(s, inlet_settled_lines(s))
+    else:
+        inlet_release(s, ledger_settle(&s.ledger, progress_delivered(s.progress)))
+
+
+cdef void inlet_release(inlet_t *s, int64_t sequence) noexcept nogil:
+    cdef ledger_entry_t *entry
+    while s.ledger.head < sequence:
+        entry = ledger_pop(&s.ledger)
+        rdk.message_destroy(<rd_kafka_message_t *>entry.record)
+        s.acknowledged += 1
+
+
+cdef void inlet_give_up(inlet_t *s) noexcept nogil:
+    """Answer the group: the partitions asked back are given up, with what was acknowledged of them stored."""
+    cdef rd_kafka_topic_partition_list_t *partitions = s.revoking
+    cdef int i
+    s.revoking = NULL
+    if not rdk.assignment_lost(s.rk):
+        inlet_store(s)
+    for i in range(partitions.cnt):
+        ledger_revoke(&s.ledger, partitions.elems[i].partition, inlet_void_from(s))
+    s.assigned -= partitions.cnt
+    if rdk.rebalance_protocol(s.rk)[0] == c'C':     # COOPERATIVE
+        rdk.error_destroy(rdk.incremental_unassign(s.rk, partitions))
+    else:
+        rdk.assign(s.rk, NULL)
+    inlet_note_partitions(s, NOTICE_REVOKED, partitions.cnt, s.topic)
+    rdk.topic_partition_list_destroy(partitions)
+
+
+cdef int64_t inlet_void_from(inlet_t *s) noexcept nogil:
+    """Of a partition that goes, records from here on are not written: who gets it reads them."""
+    return max(s.ledger.cursor, s.committed)
+
+
+cdef bint inlet_drained(inlet_t *s) noexcept nogil:
+    cdef int i
+    if s.commit_ahead:
+        return True         # what it committed is its own for good, what it did not is left
+    for i in range(s.revoking.cnt):
+        if s.ledger.partitions[s.revoking.elems[i].partition].in_flight > 0:
+            return False
+    return True
+
+
+cdef void on_rebalance(rd_kafka_t *rk, int event, rd_kafka_topic_partition_list_t *partitions,
+                       void *opaque) noexcept nogil:
+    """Called out of consumer_poll, on the inlet's thread."""
+    cdef inlet_t *s = <inlet_t *>opaque
+    cdef rd_kafka_queue_t *queue
+    cdef int i
+    if s.revoking != NULL:
+        inlet_give_up(s)        # a new rebalance overtakes the drain of the last one
+    if event == RDK_ERR__ASSIGN_PARTITIONS:
+        for i in range(partitions.cnt):
+            ledger_assign(&s.ledger, partitions.elems[i].partition)
+            # Forwarded before the fetch starts: records never mix with the events of consumer_poll, so back-pressure
+            # stops the records alone.
+            queue = rdk.queue_get_partition(rk, s.topic, partitions.elems[i].partition)
+            if queue != NULL:
+                rdk.queue_forward(queue, s.records)
+                rdk.queue_destroy(queue)
+        s.assigned += partitions.cnt
+        if rdk.rebalance_protocol(rk)[0] == c'C':
+            rdk.error_destroy(rdk.incremental_assign(rk, partitions))
+        else:
+            rdk.assign(rk, partitions)
+        inlet_note_partitions(s, NOTICE_ASSIGNED, partitions.cnt, s.topic)
+    elif event == RDK_ERR__REVOKE_PARTITIONS:
+        s.revoking = rdk.topic_partition_list_copy(partitions)
+        for i in range(partitions.cnt):
+            ledger_drain(&s.ledger, partitions.elems[i].partition, inlet_void_from(s))
+        s.revoke_deadline_ns = monotonic_ns() + s.revoke_grace_ns
+        if s.stopping or rdk.assignment_lost(rk) or inlet_drained(s):
+            inlet_give_up(s)
+    else:
+        notice_post(&s.client.notices, NOTICE_ERROR, event, rdk.err2str(event))
+        rdk.assign(rk, NULL)
+
+
+cdef int64_t inlet_take_ahead(const inlet_t *s) noexcept nogil:
+    return TAKE_AHEAD if s.commit_ahead else TAKE_BATCH
+
+
+cdef void inlet_take(inlet_t *s) noexcept nogil:
+    """Take records as far as there is room; never far ahead of the writing, so that little is dropped on a revoke."""
+    cdef int64_t want = ledger_room(&s.ledger)
+    cdef ssize_t n, i
+    cdef rd_kafka_message_t *m
+    if s.paused or s.draining or s.closing or not inlet_may_write(s):
+        return
+    if s.ledger.tail - s.ledger.cursor >= inlet_take_ahead(s) or want <= 0:
+        s.more = True       # as far as we know: the queue tells of a record only once
+        return
+    n = rdk.consume_batch_queue(s.records, 0, s.taken, min(want, TAKE_BATCH))
+    s.more = n == min(want, TAKE_BATCH)
+    for i in range(n):
+        m = s.taken[i]
+        if m.err != RDK_ERR_NONE:
+            notice_post(&s.client.notices, NOTICE_ERROR, m.err, rdk.err2str(m.err))
+            rdk.message_destroy(m)
+            continue
+        if m.partition >= s.ledger.partition_count:     # cannot be: it was never assigned
+            rdk.message_destroy(m)
+            continue
+        s.records_read += 1
+        s.bytes_read += m.len
+        if m.payload == NULL:
+            s.tombstones += 1
+        ledger_append(&s.ledger, m, <const uint8_t *>m.payload, m.len, m.partition, m.offset, s.replace_newlines)
+
+
+cdef bint inlet_write(inlet_t *s, int64_t now_ns) noexcept nogil:
+    """One writev from librdkafka's memory. Returns whether more can be written at once."""
+    cdef int64_t limit = s.ledger.tail
+    cdef int64_t unfinished = s.ledger.cursor + (s.ledger.cursor_bytes > 0)
+    cdef int n
+    cdef ssize_t wrote
+    if not inlet_may_write(s):
+        return False
+    if s.paused or s.draining or s.closing:
+        limit = unfinished      # a record that was begun is finished: half a line is never left behind
+    if s.commit_ahead:          # and nobody else will ever read one that was committed
+        limit = max(unfinished, s.committed)
+    n = ledger_gather(&s.ledger, limit, s.iov, IOV_BATCH)
+    if n == 0:
+        if limit >= s.ledger.tail:
+            s.lines_written += ledger_written(&s.ledger, 0)
+        s.blocked = False
+        return False
+    wrote = writev(s.stdin_fd, s.iov, n)
+    if wrote < 0:
+        if errno == EINTR:
+            return True
+        if errno == EAGAIN:
+            if not s.blocked:
+                s.blocked = True
+                s.blocked_since_ns = now_ns
+        else:
+            s.stdin_broken = True
+            s.blocked = False
+            notice_post(&s.client.notices, NOTICE_STDIN_BROKEN, errno, b"the Calculator closed its STDIN")
+        return False
+    if s.blocked:
+        s.blocked = False
+        s.blocked_ns += now_ns - s.blocked_since_ns
+    s.bytes_written += wrote
+    s.lines_written += ledger_written(&s.ledger, <size_t>wrote)
+    s.empty_since_ns = 0
+    return True
+
+
+cdef void inlet_close_stdin(inlet_t *s) noexcept nogil:
+    cdef char path[64]
+    if s.stdin_fd < 0:
+        return
+    # What the Calculator leaves unread in the pipe must not count as read when it exits: keep a read end, opened only
+    # now that nothing is written any more, so that it cannot hide an EPIPE.
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", s.stdin_fd)
+    s.leftover_fd = c_open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+    close(s.stdin_fd)
+    s.stdin_fd = -1
+    notice_post(&s.client.notices, NOTICE_STDIN_CLOSED, 0, b"")
+
+
+cdef int inlet_round(inlet_t *s) noexcept nogil:
+    """Everything that can be done without waiting. Returns the milliseconds to wait for events, -1 to end."""
+    cdef int64_t now_ns = monotonic_ns()
+    cdef int64_t sample_ns, wait_ns = IDLE_TIMEOUT_MS * MS
+    cdef rd_kafka_message_t *m
+    cdef bint used_up = True
+    cdef int i
+    s.rounds += 1
+    for i in range(16):
+        m = rdk.consumer_poll(s.rk, 0)
+        if m == NULL:
+            break
+        notice_post(&s.client.notices, NOTICE_ERROR, m.err, rdk.err2str(m.err))
+        rdk.message_destroy(m)
+    if s.stopping:
+        return -1
+    for i in range(WRITES_A_ROUND):
+        inlet_acknowledge(s)
+        inlet_take(s)
+        if s.commit_ahead:
+            inlet_commit_ahead(s, now_ns)
+        if not inlet_write(s, now_ns):
+            used_up = False
+            break
+        if not s.ledger.count_lines:
+            inlet_sample(s, now_ns)
+    sample_ns = inlet_watch_lines(s, now_ns) if s.ledger.count_lines else inlet_sample(s, now_ns)
+    progress_inlet_waits(s.progress)
+    inlet_acknowledge(s)
+    if s.revoking != NULL and (now_ns >= s.revoke_deadline_ns or inlet_drained(s)):
+        inlet_give_up(s)
+    if now_ns >= s.next_store_ns:
+        inlet_store(s)
+        s.next_store_ns = now_ns + STORE_INTERVAL_NS
+    if s.closing and s.ledger.cursor_bytes == 0 and not inlet_owes_lines(s):
+        inlet_close_stdin(s)
+    if used_up:
+        return 0
+    if s.more and not s.blocked and s.ledger.tail - s.ledger.cursor < inlet_take_ahead(s) \
+            and ledger_room(&s.ledger) > 0 and not (s.paused or s.draining or s.closing) and inlet_may_write(s):
+        return 0
+    if sample_ns > 0:
+        wait_ns = min(wait_ns, sample_ns)
+    if s.ledger.fence_count > 0 or s.ledger.answered > s.ledger.head:
+        wait_ns = min(wait_ns, STORE_INTERVAL_NS)
+    if s.revoking != NULL:
+        wait_ns = min(wait_ns, max(0, s.revoke_deadline_ns - now_ns))
+    return <int>((wait_ns + MS - 1) // MS)
+
+
+cdef void inlet_destroy_client(rd_kafka_t *rk, rd_kafka_queue_t *records,
+                               rd_kafka_queue_t *consumer_queue) noexcept nogil:
+    rdk.queue_io_event_enable(records, -1, NULL, 0)
+    rdk.queue_io_event_enable(consumer_queue, -1, NULL, 0)
+    rdk.queue_destroy(consumer_queue)
+    rdk.queue_destroy(records)
+    rdk.destroy_flags(rk, RDK_DESTROY_NO_CONSUMER_CLOSE)
+
+
+cdef void inlet_close(inlet_t *s) noexcept nogil:
+    """Commit, leave the group, destroy the client: librdkafka wants its messages and queues back first.
+
+    Nobody who wants a snapshot waits for the group or for librdkafka: the gate is open while they work.
+    """
+    cdef rd_kafka_t *rk = s.rk
+    cdef rd_kafka_queue_t *queue
+    cdef rd_kafka_message_t *m
+    cdef ledger_entry_t *entry
+    turnstile_enter_loop(&s.gate)
+    inlet_acknowledge(s)
+    inlet_store(s)
+    if s.revoking != NULL:
+        inlet_give_up(s)
+    # Drop what is not acknowledged: voided first, so that no offset moves.
+    cdef int32_t i
+    for i in range(s.ledger.partition_count):
+        if s.ledger.partitions[i].state != PARTITION_LOST:
+            s.ledger.partitions[i].epoch += 1
+    while s.ledger.head < s.ledger.tail:
+        entry = ledger_pop(&s.ledger)
+        rdk.message_destroy(<rd_kafka_message_t *>entry.record)
+    queue = rdk.queue_new(rk)
+    rdk.queue_io_event_enable(queue, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
+    rdk.error_destroy(rdk.consumer_close_queue(rk, queue))
+    while not rdk.consumer_closed(rk) and monotonic_ns() < s.stop_deadline_ns:
+        if rdk.consume_batch_queue(queue, 0, &m, 1) == 1:   # serves the last rebalance
+            rdk.message_destroy(m)
+        turnstile_leave(&s.gate)
+        wait_wake(s.wake_fd, CLOSE_STEP_MS)
+        turnstile_enter_loop(&s.gate)
+    s.rk = NULL
+    turnstile_leave(&s.gate)
+    if not rdk.consumer_closed(rk):
+        notice_post(&s.client.notices, NOTICE_ERROR, 0, b"the group did not answer in time: left without a goodbye")
+    progress_unset_inlet(s.progress, s.wake_fd)
+    rdk.queue_io_event_enable(queue, -1, NULL, 0)
+    rdk.queue_destroy(queue)
+    inlet_destroy_client(rk, s.records, s.consumer_queue)
+
+
+cdef void inlet_run(inlet_t *s) noexcept nogil:
+    cdef pollfd waits[2]
+    cdef int timeout_ms
+    cdef unsigned run
+    prctl(PR_SET_NAME, b"inlet")        # for top -H and its like
+    while True:
+        turnstile_enter_loop(&s.gate)
+        timeout_ms = inlet_round(s)
+        waits[0].fd = s.wake_fd
+        waits[0].events = POLLIN
+        # Without POLLOUT the second one still reports POLLERR: the Calculator closed its STDIN.
+        waits[1].fd = s.stdin_fd if inlet_may_write(s) else -1
+        waits[1].events = POLLOUT if s.blocked else 0
+        waits[1].revents = 0
+        run = s.run
+        turnstile_leave(&s.gate)
+        if timeout_ms < 0:
+            break
+        if timeout_ms == 0:
+            continue
+        poll(waits, 2, timeout_ms)
+        if waits[0].revents & POLLIN:
+            drain_wakes(s.wake_fd)
+        if waits[1].revents & POLLERR:
+            turnstile_enter_loop(&s.gate)
+            if s.run == run and inlet_may_write(s):
+                s.stdin_broken = True
+                s.blocked = False
+                notice_post(&s.client.notices, NOTICE_STDIN_BROKEN, 0, b"the Calculator closed its STDIN")
+            turnstile_leave(&s.gate)
+    inlet_close(s)
+    notice_post(&s.client.notices, NOTICE_CLOSED, 0, b"")
+
+
+cdef class Inlet:
+    """Reads one topic as a member of the group and writes each record's value as a line to the Calculator's STDIN.
+
+    Records stay in the ledger until the `demand` rule says that the Calculator is done with them and the outlet that
+    what it had written by then is delivered; only then does their offset move. ``run`` is the body of a thread of its
+    own; every other method may be called from one other thread and takes effect before it returns, without waiting.
+    """
+
+    cdef inlet_t *s
+    cdef Outlet outlet
+    cdef bytes topic
+
+    def __cinit__(self, *args, **kwargs):
+        self.s = <inlet_t *>calloc(1, sizeof(inlet_t))
+        if self.s == NULL:
+            raise MemoryError
+        self.s.stdin_fd = self.s.leftover_fd = self.s.wake_fd = self.s.client.notices.wake_fd = -1
+
+    def __init__(self, dict config not None, str topic not None, Outlet outlet not None, *,
+                 int64_t max_in_flight_records, int64_t max_in_flight_bytes, int64_t ack_readahead_bytes,
+                 double ack_idle_s, double revoke_grace_s, bint replace_newlines, bint count_lines,
+                 bint commit_ahead):
+        """``config``: librdkafka properties; ``count_lines``: the `line` rule acknowledges, else `demand`;
+        ``commit_ahead``: `at-most-once`.
+
+        Raises ValueError with librdkafka's reason if it refuses a property.
+        """
+        cdef inlet_t *s = self.s
+        cdef rd_kafka_topic_partition_list_t *topics
+        self.outlet = outlet
+        self.topic = topic.encode()
+        s.topic = self.topic
+        s.progress = &outlet.s.progress
+        s.readahead_bytes = ack_readahead_bytes
+        s.idle_ns = <int64_t>(ack_idle_s * 1e9)
+        s.revoke_grace_ns = <int64_t>(revoke_grace_s * 1e9)
+        s.replace_newlines = replace_newlines
+        s.commit_ahead = commit_ahead
+        s.commit_target = -1
+        if notices_open(&s.client.notices) != 0:
+            raise OSError(errno, "eventfd")
+        turnstile_open(&s.gate)
+        s.taken = <rd_kafka_message_t **>malloc(TAKE_BATCH * sizeof(void *))
+        s.iov = <iovec *>malloc(IOV_BATCH * sizeof(iovec))
+        if s.taken == NULL or s.iov == NULL or \
+                ledger_open(&s.ledger, max_in_flight_records, max_in_flight_bytes, count_lines) != 0:
+            raise MemoryError
+        s.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        if s.wake_fd < 0:
+            raise OSError(errno, "eventfd")
+        s.rk = client_new(RDK_CONSUMER, config, &s.client, NULL, on_rebalance, on_commit)
+        rdk.poll_set_consumer(s.rk)
+        s.records = rdk.queue_new(s.rk)
+        s.consumer_queue = rdk.queue_get_consumer(s.rk)
+        rdk.queue_io_event_enable(s.records, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
+        rdk.queue_io_event_enable(s.consumer_queue, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
+        topics = rdk.topic_partition_list_new(1)
+        rdk.topic_partition_list_add(topics, s.topic, RDK_PARTITION_UA)
+        rdk.subscribe(s.rk, topics)
+        rdk.topic_partition_list_destroy(topics)
+        progress_set_inlet(s.progress, s.wake_fd)
+
+    def __dealloc__(self):
+        if self.s != NULL:
+            if self.s.rk != NULL:       # it never ran
+                progress_unset_inlet(self.s.progress, self.s.wake_fd)
+                with nogil:
+                    inlet_destroy_client(self.s.rk, self.s.records, self.s.consumer_queue)
+            ledger_close(&self.s.ledger)
+            free(self.s.taken)
+            free(self.s.iov)
+            close_if_open(self.s.stdin_fd)
+            close_if_open(self.s.leftover_fd)
+            close_if_open(self.s.wake_fd)
+            close_if_open(self.s.client.notices.wake_fd)
+            free(self.s)
+
+    cdef void enter(self) noexcept:
+        with nogil:
+            turnstile_enter_caller(&self.s.gate)
+
+    cdef void leave(self) noexcept:
+        turnstile_leave(&self.s.gate)
+        wake(self.s.wake_fd)
+
+    def run(self) -> None:
+        """Until ``stop``: the thread's body. Posts the notice ``closed`` when the client is gone."""
+        with nogil:
+            inlet_run(self.s)
+
+    def attach(self, int stdin_fd, int pid) -> None:
+        """Write to this STDIN of the Calculator, beginning with what the last run left unanswered.
+
+        Takes ownership of ``stdin_fd`` (non-blocking); ``pid`` leads its session. Another inlet may have written to it
+        before: all that it wrote is done.
+        """
+        cdef c_stat status
+        cdef inlet_t *s = self.s
+        if fstat(stdin_fd, &status) != 0:
+            raise OSError(errno, "fstat of the Calculator's STDIN")
+        self.enter()
+        s.stdin_fd = stdin_fd
+        s.session = pid
+        s.pipe_inode = status.st_ino
+        s.run += 1
+        s.exited = s.blocked = s.closing = s.stdin_broken = s.rule_broken = False
+        s.attached = True
+        s.lines_before = s.ledger.lines = progress_lines_expected(s.progress)
+        s.empty_since_ns = 0
+        s.more = True
+        self.leave()
+
+    def close_stdin(self) -> None:
+        """Write nothing more but the rest of a record that was begun, then give the Calculator its EOF."""
+        self.enter()
+        self.s.closing = True
+        self.leave()
+
+    def exited(self) -> None:
+        """The run's process is gone: write no more, and take no sample, which could be of what it left behind."""
+        self.enter()
+        self.s.exited = True
+        self.leave()
+
+    def detach(self, *, bint finished) -> int:
+        """The run is over, and its STDOUT was taken to the end. Return how many records the next run gets again.
+
+        ``finished``: the Calculator ended by itself, in order, at the end of its STDIN; if it left nothing unread, all
+        that was written counts as answered. Otherwise its last sample counts.
+        """
+        cdef inlet_t *s = self.s
+        cdef int unread = 0
+        cdef int64_t again
+        self.enter()
+        if s.leftover_fd >= 0:
+            if finished and not s.ledger.count_lines and s.ledger.cursor_bytes == 0 \
+                    and ioctl(s.leftover_fd, FIONREAD, &unread) == 0 and unread == 0:
+                inlet_answered(s, s.ledger.written)
+            close(s.leftover_fd)
+            s.leftover_fd = -1
+        if s.stdin_fd >= 0:
+            close(s.stdin_fd)
+            s.stdin_fd = -1
+        s.run += 1
+        if s.commit_ahead:
+            inlet_release(s, ledger_forfeit(&s.ledger))
+            again = 0
+        elif s.ledger.count_lines:
+            again = ledger_rewind_lines(&s.ledger, progress_lines_expected(s.progress), not s.rule_broken)
+        else:
+            again = ledger_rewind(&s.ledger, progress_line_end(s.progress))
+        s.replayed += again
+        s.attached = s.exited = s.closing = s.blocked = s.stdin_broken = s.rule_broken = False
+        self.leave()
+        return again
+
+    def forget(self) -> None:
+        """Count nothing of what is written as answered but what is acknowledged already: its lines are abandoned.
+
+        Only while nothing of the present run was written (``drain`` is on since before it was attached).
+        """
+        self.enter()
+        if self.s.ledger.count_lines:
+            self.s.replayed += ledger_rewind_lines(&self.s.ledger, self.s.ledger.lines, False)
+        else:
+            self.s.replayed += ledger_rewind(&self.s.ledger, -1)
+        self.leave()
+
+    def take_stdin(self) -> int:
+        """Give the Calculator's STDIN back, open, or -1 if there is none: for an inlet of another topic.
+
+        Only when the ledger has drained: no record of it may be under way.
+        """
+        self.enter()
+        stdin_fd = self.s.stdin_fd
+        if self.s.attached and self.s.ledger.count_lines:
+            progress_expect_lines(self.s.progress, self.s.ledger.lines)
+        self.s.stdin_fd = -1
+        self.s.attached = False
+        self.s.run += 1
+        self.s.blocked = self.s.stdin_broken = False
+        self.leave()
+        return stdin_fd
+
+    def pause(self, bint paused) -> None:
+        """Stop or resume the flow; the Calculator keeps running and the group membership stays."""
+        self.enter()
+        self.s.paused = paused
+        self.s.more = True
+        self.leave()
+
+    def drain(self, bint draining) -> None:
+        """Write no further record until told otherwise; ``unanswered`` of the snapshot tells when nothing is left."""
+        self.enter()
+        self.s.draining = draining
+        self.s.more = True
+        self.leave()
+
+    def stop(self, double deadline_s) -> None:
+        """End ``run``: commit what is acknowledged, leave the group, within ``deadline_s``."""
+        self.enter()
+        self.s.stop_deadline_ns = monotonic_ns() + <int64_t>(deadline_s * 1e9)
+        self.s.stopping = True
+        self.leave()
+
+    @property
+    def notice_fd(self) -> int:
+        """An eventfd, written when there are notices to take. It lives as long as this object."""
+        return self.s.client.notices.wake_fd
+
+    def notices(self) -> list[tuple[str, int, str]]:
+        """Take what the thread has to tell: (kind, code, text) each."""
+        return take_notices(&self.s.client.notices)
+
+    def snapshot(self) -> dict[str, int]:
+        """Counters since the inlet was made, and the ledger's zones now."""
+        cdef inlet_t *s = self.s
+        self.enter()
+        taken = {
+            "assigned_partitions": s.assigned,
+            "records_read": s.records_read,
+            "bytes_read": s.bytes_read,
+            "tombstones": s.tombstones,
+            "lines_written": s.lines_written,
+            "bytes_written": s.bytes_written,
+            "acknowledged": s.acknowledged,
+            "replayed": s.replayed,
+            "in_flight_records": s.ledger.tail - s.ledger.head,
+            "in_flight_bytes": s.ledger.bytes,
+            "unacknowledged": max(s.ledger.cursor + (s.ledger.cursor_bytes > 0), max(s.committed, s.commit_target))
+            - s.ledger.head,
+            "unanswered": s.ledger.cursor - s.ledger.answered + (s.ledger.cursor_bytes > 0),
+            "protocol_violations": s.rules_broken,
+            "stdin_full": s.blocked,
+            "stdin_full_ns": s.blocked_ns + (monotonic_ns() - s.blocked_since_ns if s.blocked else 0),
+            "stdin_broken": s.stdin_broken,
+            "rounds": s.rounds,
+            "probes": s.probes,
+            "brokers_up": s.client.brokers_up,
+            "notices_dropped": s.client.notices.dropped,
+        }
+        turnstile_leave(&s.gate)
+        return taken
+
+    def lag(self) -> dict[int, tuple[int, int]]:
+        """Of each partition we own: (offset acknowledged up to, high watermark), -1 or less where not known yet."""
+        cdef inlet_t *s = self.s
+        cdef int32_t i
+        cdef int64_t low, high
+        found = {}
+        self.enter()
+        if s.rk != NULL:
+            for i in range(s.ledger.partition_count):
+                if s.ledger.partitions[i].state == PARTITION_LOST:
+                    continue
+                low = high = -1
+                rdk.get_watermark_offsets(s.rk, s.topic, i, &low, &high)
+                found[i] = (s.ledger.partitions[i].next_offset, high)
+        turnstile_leave(&s.gate)
+        return found

@@ -1,0 +1,64 @@
+# What an inlet is made of; the rules of its modes and its rounds are in the files that follow.
+
+cdef enum:
+    TAKE_BATCH = 512                # records taken at once, and at most this many wait to be written
+    TAKE_AHEAD = 8192               # likewise where they are committed first, which takes a while
+    IOV_BATCH = 1024                # IOV_MAX
+    WRITES_A_ROUND = 16             # before anything else is looked at
+    IDLE_TIMEOUT_MS = 500           # consumer_poll at least twice a second, well inside max.poll.interval.ms
+    CLOSE_STEP_MS = 10
+
+cdef int64_t MS = 1000000
+cdef int64_t STORE_INTERVAL_NS = 100 * MS       # acknowledged offsets are handed to librdkafka, which commits them
+
+
+cdef struct inlet_t:
+    client_t client             # first: callbacks find it through the client's opaque
+    turnstile_t gate
+    ledger_t ledger
+    progress_t *progress
+    rd_kafka_t *rk
+    rd_kafka_queue_t *records   # every partition's queue is forwarded to it
+    rd_kafka_queue_t *consumer_queue
+    rd_kafka_topic_partition_list_t *revoking   # asked back by the group; given up when drained or at the deadline
+    int64_t revoke_deadline_ns
+    const char *topic
+    int wake_fd
+    # the Calculator's run
+    int stdin_fd                # -1: none, or closed
+    int leftover_fd             # a read end opened at close_stdin only, to count what the Calculator left unread
+    int session
+    ino_t pipe_inode
+    unsigned run                # counts attach and what ends it: a descriptor's number may come again
+    bint exited                 # its process is gone: what is seen of its pipes now says nothing about it
+    bint attached, blocked, closing, stdin_broken
+    bint rule_broken            # counting lines: nothing is acknowledged in this run any more
+    int64_t lines_before        # counting lines: of the runs before this one
+    int64_t lines_seen
+    int64_t empty_since_ns      # STDIN empty and nothing to write since; 0: it is not
+    int64_t idle_since_ns       # likewise, and no sign of work since
+    int64_t next_probe_ns, probe_interval_ns
+    int64_t blocked_since_ns
+    # orders
+    bint paused, draining, stopping
+    int64_t stop_deadline_ns
+    # settings
+    int64_t readahead_bytes, idle_ns, revoke_grace_ns
+    bint replace_newlines
+    bint commit_ahead
+    int64_t committed           # commit_ahead: records below this sequence number may be written
+    int64_t commit_target       # the commit under way moves it to there; -1: none is
+    int64_t next_commit_ns
+    # bookkeeping
+    int64_t next_store_ns
+    bint more                   # the record queue had more than was taken
+    int assigned
+    int64_t records_read, bytes_read, lines_written, bytes_written, acknowledged, replayed, tombstones
+    int64_t rules_broken
+    int64_t blocked_ns, rounds, probes
+    rd_kafka_message_t **taken
+    iovec *iov
+
+
+cdef bint inlet_may_write(inlet_t *s) noexcept nogil:
+    return s.stdin_fd >= 0 and not s.stdin_broken and not s.exited and not s.rule_broken

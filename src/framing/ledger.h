@@ -1,0 +1,383 @@
+/* The ledger: every record in flight, in the order it is written to the Calculator's STDIN.
+ *
+ * Pure bookkeeping: no I/O, no librdkafka, no locks; one thread owns it (the inlet's). Four monotonic sequence numbers
+ * cut the ring into zones:
+ *
+ *     head ......... answered ......... cursor ......... tail
+ *      | output not     | in the pipe or    | taken from   |
+ *      | yet delivered  | the Calculator    | Kafka, unwritten
+ *
+ * - append moves tail; written moves cursor; answer moves answered (the Calculator came back for more); settle returns
+ *   how far head may go (the output written by then is delivered); pop moves head.
+ * - rewind moves cursor back to answered: after a crash those records are written again, from memory.
+ * - Counting bytes (`demand`), an entry ends at a position of STDIN, and what the Calculator has taken of it answers.
+ *   Counting lines (`line`), it ends at a number of lines, and so many lines of STDOUT answer. Both only grow.
+ * - forfeit: what was written counts as done, whatever became of it (`at-most-once`).
+ * - A fence is a pair (sequence, STDOUT position): records below the sequence are acknowledged once the output up to the
+ *   position is delivered. Fences are kept in a short ring; when it is full the newest one is overwritten by a later,
+ *   which covers it.
+ * - Offsets: each partition has an epoch, raised when it is assigned and when it is lost. A record whose epoch is not its
+ *   partition's current one never moves an offset.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+/* What one record in flight costs besides its payload: librdkafka's op and our entry. Counted against max_bytes. */
+#define LEDGER_RECORD_OVERHEAD_BYTES 512
+#define LEDGER_FENCES 64
+
+enum {
+    LEDGER_INNER_NEWLINE = 1, /* has '\n' before its last byte: written as a space */
+    LEDGER_ENDS_IN_NEWLINE = 2,
+    LEDGER_SEVERAL_LINES = 8, /* the same, written as it is */
+    LEDGER_VOID = 4,          /* its partition was lost before it was written: no line, no offset */
+};
+
+typedef struct {
+    void *record;           /* owner's handle, released by the owner after pop */
+    const uint8_t *payload; /* line_bytes, less the newline that we add */
+    int64_t offset;
+    int64_t end;         /* bytes, or lines, of STDIN up to and with it; valid below cursor */
+    uint32_t line_bytes; /* 0: a tombstone or a void entry has no line */
+    uint32_t cost_bytes;
+    int32_t partition;
+    uint16_t epoch;
+    uint16_t flags;
+} ledger_entry_t;
+
+typedef enum { PARTITION_LOST, PARTITION_OWNED, PARTITION_DRAINING } partition_state_t;
+
+typedef struct {
+    int64_t next_offset; /* the offset to store: one past the last acknowledged record; -1: none yet */
+    int64_t in_flight;   /* entries of the current epoch in the ring */
+    uint16_t epoch;
+    uint8_t state; /* partition_state_t */
+    uint8_t dirty; /* next_offset was not stored yet */
+} ledger_partition_t;
+
+typedef struct {
+    int64_t sequence;
+    int64_t stdout_position;
+} ledger_fence_t;
+
+typedef struct {
+    ledger_entry_t *ring;
+    int64_t mask;
+    int64_t head, answered, cursor, tail;
+    size_t cursor_bytes; /* bytes of the entry at cursor that are written already */
+    int64_t written;     /* position in the STDIN byte stream */
+    int64_t lines;       /* number of the last whole line written; counted on from the lines that came out so far */
+    int count_lines;
+    int64_t max_records, max_bytes, bytes;
+    ledger_partition_t *partitions;
+    int32_t partition_count;
+    ledger_fence_t fences[LEDGER_FENCES];
+    unsigned fence_first, fence_count;
+} ledger_t;
+
+static inline ledger_entry_t *ledger_at(const ledger_t *l, int64_t sequence) { return &l->ring[sequence & l->mask]; }
+
+/* 0, or -1 when memory is short. The ring is rounded up to a power of two. */
+static int ledger_open(ledger_t *l, int64_t max_records, int64_t max_bytes, int count_lines) {
+    int64_t capacity = 1;
+    memset(l, 0, sizeof *l);
+    while (capacity < max_records)
+        capacity <<= 1;
+    l->ring = calloc((size_t)capacity, sizeof *l->ring);
+    l->mask = capacity - 1;
+    l->max_records = max_records;
+    l->max_bytes = max_bytes;
+    l->count_lines = count_lines;
+    return l->ring == NULL ? -1 : 0;
+}
+
+static void ledger_close(ledger_t *l) {
+    free(l->ring);
+    free(l->partitions);
+    memset(l, 0, sizeof *l);
+}
+
+/* How many more records may be taken; a single record larger than max_bytes is let in when the ledger is empty. */
+static inline int64_t ledger_room(const ledger_t *l) {
+    return l->bytes >= l->max_bytes ? 0 : l->max_records - (l->tail - l->head);
+}
+
+/* The partition's slot, made if need be; NULL when memory is short. */
+static ledger_partition_t *ledger_partition(ledger_t *l, int32_t partition) {
+    if (partition >= l->partition_count) {
+        int32_t count = partition + 1;
+        ledger_partition_t *grown = realloc(l->partitions, (size_t)count * sizeof *grown);
+        if (grown == NULL)
+            return NULL;
+        for (int32_t i = l->partition_count; i < count; i++)
+            grown[i] = (ledger_partition_t){.next_offset = -1};
+        l->partitions = grown;
+        l->partition_count = count;
+    }
+    return &l->partitions[partition];
+}
+
+static int ledger_assign(ledger_t *l, int32_t partition) {
+    ledger_partition_t *p = ledger_partition(l, partition);
+    if (p == NULL)
+        return -1;
+    *p = (ledger_partition_t){.next_offset = -1, .epoch = (uint16_t)(p->epoch + 1), .state = PARTITION_OWNED};
+    return 0;
+}
+
+static inline int ledger_owns(const ledger_t *l, const ledger_entry_t *e) {
+    return e->partition < l->partition_count && l->partitions[e->partition].epoch == e->epoch &&
+           l->partitions[e->partition].state != PARTITION_LOST && !(e->flags & LEDGER_VOID);
+}
+
+/* Make the entries from sequence `from` on that belong to `partition` void: they will have no line and move no offset.
+ * An entry that is partly written keeps its line, or its rest would be glued to the next record. */
+static void ledger_void_from(ledger_t *l, int64_t from, int32_t partition) {
+    for (int64_t i = from; i < l->tail; i++) {
+        ledger_entry_t *e = ledger_at(l, i);
+        if (e->partition != partition || (e->flags & LEDGER_VOID))
+            continue;
+        if (l->partitions[partition].epoch == e->epoch)
+            l->partitions[partition].in_flight--;
+        e->flags |= LEDGER_VOID;
+        if (i > l->cursor || (i == l->cursor && l->cursor_bytes == 0))
+            e->line_bytes = 0;
+    }
+}
+
+/* The partition is to be given up: of what is at `from` or behind nothing is written; what was written may still be
+ * acknowledged. `from` is the cursor, or behind it where records were committed already. */
+static void ledger_drain(ledger_t *l, int32_t partition, int64_t from) {
+    ledger_partition_t *p = ledger_partition(l, partition);
+    if (p == NULL || p->state != PARTITION_OWNED)
+        return;
+    p->state = PARTITION_DRAINING;
+    ledger_void_from(l, from, partition);
+}
+
+/* The partition is gone: acknowledgements of its records no longer count. */
+static void ledger_revoke(ledger_t *l, int32_t partition, int64_t from) {
+    ledger_partition_t *p = ledger_partition(l, partition);
+    if (p == NULL)
+        return;
+    ledger_void_from(l, from, partition);
+    *p = (ledger_partition_t){.next_offset = -1, .epoch = (uint16_t)(p->epoch + 1), .state = PARTITION_LOST};
+}
+
+/* Add a record just taken. `payload` NULL is a tombstone: no line. The caller has checked ledger_room. */
+static inline void ledger_append(ledger_t *l, void *record, const uint8_t *payload, size_t size, int32_t partition,
+                                 int64_t offset, int replace_newlines) {
+    ledger_entry_t *e = ledger_at(l, l->tail);
+    ledger_partition_t *p = &l->partitions[partition];
+    unsigned flags = 0;
+    size_t line_bytes = 0;
+    if (payload != NULL) {
+        const uint8_t *newline = size ? memchr(payload, '\n', size) : NULL;
+        if (newline != NULL) {
+            if (payload[size - 1] == '\n')
+                flags |= LEDGER_ENDS_IN_NEWLINE;
+            if (newline != payload + size - 1)
+                flags |= replace_newlines ? LEDGER_INNER_NEWLINE : LEDGER_SEVERAL_LINES;
+        }
+        line_bytes = size + !(flags & LEDGER_ENDS_IN_NEWLINE);
+    }
+    *e = (ledger_entry_t){.record = record,
+                          .payload = payload,
+                          .offset = offset,
+                          .line_bytes = (uint32_t)line_bytes,
+                          .cost_bytes = (uint32_t)size + LEDGER_RECORD_OVERHEAD_BYTES,
+                          .partition = partition,
+                          .epoch = p->epoch,
+                          .flags = (uint16_t)flags};
+    p->in_flight++;
+    l->bytes += e->cost_bytes;
+    l->tail++;
+    if (p->state != PARTITION_OWNED)
+        ledger_void_from(l, l->tail - 1, partition);
+}
+
+/* Fill `iov` with what is to be written next, straight from the payloads; returns the number filled.
+ * Stops before `limit` (a sequence number): all of [cursor, limit) or as much as fits. */
+static inline int ledger_gather(const ledger_t *l, int64_t limit, struct iovec *iov, int max_iov) {
+    static const uint8_t newline = '\n', space = ' ';
+    size_t skip = l->cursor_bytes;
+    int n = 0;
+    for (int64_t i = l->cursor; i < limit && n + 2 <= max_iov; i++, skip = 0) {
+        const ledger_entry_t *e = ledger_at(l, i);
+        const uint8_t *p = e->payload + skip;
+        if (e->line_bytes == 0)
+            continue;
+        size_t body = e->line_bytes - 1; /* all but the final newline, ours or its own */
+        if (e->flags & LEDGER_INNER_NEWLINE) {
+            const uint8_t *end = e->payload + body;
+            while (p < end && n + 2 <= max_iov) {
+                const uint8_t *q = memchr(p, '\n', (size_t)(end - p));
+                if (q != p)
+                    iov[n++] = (struct iovec){(void *)(uintptr_t)p, (size_t)((q ? q : end) - p)};
+                p = q ? q : end;
+                if (q != NULL) {
+                    iov[n++] = (struct iovec){(void *)(uintptr_t)&space, 1};
+                    p++;
+                }
+            }
+            if (p < end || n == max_iov)
+                break;
+        } else if (skip < body) {
+            iov[n++] = (struct iovec){(void *)(uintptr_t)p, body - skip};
+        }
+        iov[n++] = (struct iovec){(void *)(uintptr_t)&newline, 1};
+    }
+    return n;
+}
+
+static inline int64_t ledger_lines_of(const ledger_entry_t *e) {
+    if (e->line_bytes == 0 || !(e->flags & LEDGER_SEVERAL_LINES))
+        return e->line_bytes > 0;
+    int64_t lines = 1;
+    const uint8_t *last = e->payload + e->line_bytes - 1, *at = e->payload;
+    while (at < last && (at = memchr(at, '\n', (size_t)(last - at))) != NULL) {
+        lines++;
+        at++;
+    }
+    return lines;
+}
+
+/* `bytes` more were written to STDIN. Returns the number of records completed. Entries without a line are passed over. */
+static inline int64_t ledger_written(ledger_t *l, size_t bytes) {
+    int64_t before = l->cursor;
+    l->written += (int64_t)bytes;
+    while (l->cursor < l->tail) {
+        ledger_entry_t *e = ledger_at(l, l->cursor);
+        size_t left = e->line_bytes - l->cursor_bytes;
+        if (bytes < left) {
+            l->cursor_bytes += bytes;
+            break;
+        }
+        bytes -= left;
+        if (l->count_lines)
+            l->lines += ledger_lines_of(e);
+        e->end = l->count_lines ? l->lines : l->written - (int64_t)bytes;
+        l->cursor_bytes = 0;
+        l->cursor++;
+    }
+    return l->cursor - before;
+}
+
+/* The Calculator has finished everything up to `position` of its STDIN (bytes, or lines). Returns 1 if that covers further records. */
+static inline int ledger_answer(ledger_t *l, int64_t position) {
+    int64_t before = l->answered;
+    while (l->answered < l->cursor && ledger_at(l, l->answered)->end <= position)
+        l->answered++;
+    return l->answered != before;
+}
+
+/* What was answered so far is acknowledged when STDOUT up to `stdout_position` is delivered. */
+static inline void ledger_fence(ledger_t *l, int64_t stdout_position) {
+    unsigned last = (l->fence_first + l->fence_count - 1) % LEDGER_FENCES;
+    if (l->fence_count > 0 && (l->fence_count == LEDGER_FENCES || l->fences[last].stdout_position == stdout_position)) {
+        l->fences[last] = (ledger_fence_t){l->answered, stdout_position};
+        return;
+    }
+    l->fences[(l->fence_first + l->fence_count) % LEDGER_FENCES] = (ledger_fence_t){l->answered, stdout_position};
+    l->fence_count++;
+}
+
+/* Returns the sequence number up to which records are acknowledged now that STDOUT up to `delivered` is delivered. */
+static inline int64_t ledger_settle(ledger_t *l, int64_t delivered) {
+    int64_t sequence = l->head;
+    while (l->fence_count > 0 && l->fences[l->fence_first].stdout_position <= delivered) {
+        sequence = l->fences[l->fence_first].sequence;
+        l->fence_first = (l->fence_first + 1) % LEDGER_FENCES;
+        l->fence_count--;
+    }
+    return sequence;
+}
+
+/* The offset behind this record may be committed. */
+static inline void ledger_note_offset(ledger_t *l, const ledger_entry_t *e) {
+    ledger_partition_t *p = &l->partitions[e->partition];
+    if (!ledger_owns(l, e) || e->offset < p->next_offset)
+        return;
+    p->next_offset = e->offset + 1;
+    p->dirty = 1;
+}
+
+/* Take the first record out as acknowledged; its offset is noted if its partition is still the same epoch's. The entry
+ * stays readable until the next append. */
+static inline ledger_entry_t *ledger_pop(ledger_t *l) {
+    ledger_entry_t *e = ledger_at(l, l->head++);
+    l->bytes -= e->cost_bytes;
+    if (ledger_owns(l, e)) {
+        ledger_note_offset(l, e);
+        l->partitions[e->partition].in_flight--;
+    }
+    return e;
+}
+
+/* Everything unanswered is written anew. Records whose partition is no longer owned are not. Returns how many will be. */
+static int64_t ledger_restart(ledger_t *l) {
+    int64_t again = l->cursor - l->answered + (l->cursor_bytes > 0);
+    l->cursor = l->answered;
+    l->cursor_bytes = 0;
+    for (int64_t i = l->cursor; i < l->tail; i++) {
+        ledger_entry_t *e = ledger_at(l, i);
+        ledger_partition_t *p = &l->partitions[e->partition];
+        if (e->flags & LEDGER_VOID)
+            e->line_bytes = 0;
+        else if (p->epoch != e->epoch || p->state != PARTITION_OWNED) {
+            if (p->epoch == e->epoch)
+                p->in_flight--;
+            e->flags |= LEDGER_VOID;
+            e->line_bytes = 0;
+        }
+    }
+    return again;
+}
+
+/* The Calculator is gone and STDOUT ended at `line_end` (the end of its last whole line): fences beyond it can never be
+ * met, so the records behind them count as unanswered again, and all unanswered records are written anew. Records whose
+ * partition is no longer owned are not. Returns how many records will be written again. */
+static int64_t ledger_rewind(ledger_t *l, int64_t line_end) {
+    while (l->fence_count > 0) {
+        const ledger_fence_t *last = &l->fences[(l->fence_first + l->fence_count - 1) % LEDGER_FENCES];
+        if (last->stdout_position <= line_end)
+            break;
+        l->fence_count--;
+    }
+    l->answered =
+        l->fence_count == 0 ? l->head : l->fences[(l->fence_first + l->fence_count - 1) % LEDGER_FENCES].sequence;
+    return ledger_restart(l);
+}
+
+/* Likewise, counting lines: `lines` came out of STDOUT in all, dropped ones included. What they answer waits for their
+ * delivery, if they can be `trusted`: not where more lines came out than went in. */
+static int64_t ledger_rewind_lines(ledger_t *l, int64_t lines, int trusted) {
+    if (trusted)
+        ledger_answer(l, lines);
+    else
+        l->answered = l->head;
+    l->lines = lines;
+    return ledger_restart(l);
+}
+
+/* Returns the sequence number up to which records are acknowledged now that `lines` lines of STDOUT are delivered. */
+static inline int64_t ledger_settle_lines(ledger_t *l, int64_t lines) {
+    int64_t sequence = l->head;
+    ledger_answer(l, lines);
+    while (sequence < l->answered && ledger_at(l, sequence)->end <= lines)
+        sequence++;
+    return sequence;
+}
+
+/* What was written, the record that was begun included, counts as done. Returns the sequence number up to which. */
+static inline int64_t ledger_forfeit(ledger_t *l) {
+    l->cursor += l->cursor_bytes > 0;
+    l->cursor_bytes = 0;
+    l->answered = l->cursor;
+    l->fence_count = 0;
+    return l->cursor;
+}

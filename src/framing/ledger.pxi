@@ -1,0 +1,168 @@
+# The ledger's declarations, and a class that lets tests drive it without Kafka, pipes or threads.
+
+cdef extern from "ledger.h" nogil:
+    int PARTITION_LOST, PARTITION_OWNED, PARTITION_DRAINING
+    int LEDGER_VOID
+    ctypedef struct ledger_entry_t:
+        void *record
+        const uint8_t *payload
+        int64_t offset
+        int64_t end
+        uint32_t line_bytes
+        int32_t partition
+        uint16_t epoch
+        uint16_t flags
+    ctypedef struct ledger_partition_t:
+        int64_t next_offset
+        int64_t in_flight
+        uint16_t epoch
+        uint8_t state
+        uint8_t dirty
+    ctypedef struct ledger_t:
+        int64_t head, answered, cursor, tail
+        size_t cursor_bytes
+        int64_t written, lines
+        int count_lines
+        int64_t max_records, max_bytes, bytes
+        ledger_partition_t *partitions
+        int32_t partition_count
+        unsigned fence_count
+    int ledger_open(ledger_t *, int64_t, int64_t, int)
+    void ledger_close(ledger_t *)
+    int64_t ledger_room(const ledger_t *)
+    ledger_entry_t *ledger_at(const ledger_t *, int64_t)
+    void ledger_note_offset(ledger_t *, const ledger_entry_t *)
+    ledger_partition_t *ledger_partition(ledger_t *, int32_t)
+    int ledger_assign(ledger_t *, int32_t)
+    void ledger_drain(ledger_t *, int32_t, int64_t)
+    void ledger_revoke(ledger_t *, int32_t, int64_t)
+    void ledger_append(ledger_t *, void *, const uint8_t *, size_t, int32_t, int64_t, int)
+    int ledger_gather(const ledger_t *, int64_t, iovec *, int)
+    int64_t ledger_written(ledger_t *, size_t)
+    int ledger_answer(ledger_t *, int64_t)
+    void ledger_fence(ledger_t *, int64_t)
+    int64_t ledger_settle(ledger_t *, int64_t)
+    ledger_entry_t *ledger_pop(ledger_t *)
+    int64_t ledger_rewind(ledger_t *, int64_t)
+    int64_t ledger_settle_lines(ledger_t *, int64_t)
+    int64_t ledger_rewind_lines(ledger_t *, int64_t, int)
+    int64_t ledger_forfeit(ledger_t *)
+
+
+cdef class Ledger:
+    """The records in flight, driven by hand: what `Inlet` does between Kafka and a pipe, for tests of the rules.
+
+    Values are kept alive until their record is acknowledged. Positions are bytes in the STDIN and STDOUT streams.
+    """
+
+    cdef ledger_t ledger
+    cdef dict values
+    cdef bint replace_newlines
+
+    def __cinit__(self, int64_t max_records, int64_t max_bytes, bint replace_newlines=True, bint count_lines=False):
+        self.values = {}
+        self.replace_newlines = replace_newlines
+        if ledger_open(&self.ledger, max_records, max_bytes, count_lines) != 0:
+            raise MemoryError
+
+    def __dealloc__(self):
+        ledger_close(&self.ledger)
+
+    @property
+    def room(self) -> int:
+        """How many more records may be taken."""
+        return ledger_room(&self.ledger)
+
+    @property
+    def sequence(self) -> tuple[int, int, int, int]:
+        """(head, answered, cursor, tail): the borders of the ledger's zones."""
+        return self.ledger.head, self.ledger.answered, self.ledger.cursor, self.ledger.tail
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Payload and overhead of all records held."""
+        return self.ledger.bytes
+
+    @property
+    def written_position(self) -> int:
+        """Bytes written to STDIN since the ledger was made."""
+        return self.ledger.written
+
+    def assign(self, int32_t partition) -> None:
+        """The partition is ours from now on, in a new epoch."""
+        if partition < 0 or ledger_assign(&self.ledger, partition) != 0:
+            raise MemoryError
+
+    def drain(self, int32_t partition) -> None:
+        """Write nothing more of the partition; what was written may still be acknowledged."""
+        ledger_drain(&self.ledger, partition, self.ledger.cursor)
+
+    def revoke(self, int32_t partition) -> None:
+        """The partition is gone; its acknowledgements no longer count."""
+        ledger_revoke(&self.ledger, partition, self.ledger.cursor)
+
+    def in_flight_of(self, int32_t partition) -> int:
+        """Records of the partition's current epoch that are not acknowledged."""
+        if not 0 <= partition < self.ledger.partition_count:
+            return 0
+        return self.ledger.partitions[partition].in_flight
+
+    def append(self, int32_t partition, int64_t offset, value: bytes | None) -> None:
+        """A record was taken from Kafka; ValueError if its partition was never assigned or there is no room."""
+        cdef const uint8_t *payload = NULL
+        if not 0 <= partition < self.ledger.partition_count or ledger_room(&self.ledger) <= 0:
+            raise ValueError("no such partition, or no room")
+        self.values[self.ledger.tail] = value
+        if value is not None:
+            payload = <const uint8_t *><const char *>value
+        ledger_append(&self.ledger, NULL, payload, len(value or b""), partition, offset, self.replace_newlines)
+
+    def write(self, size_t limit, int max_iov=1024) -> bytes:
+        """Write up to ``limit`` bytes to STDIN, and return them."""
+        cdef iovec iov[1024]
+        cdef int i, n = ledger_gather(&self.ledger, self.ledger.tail, iov, min(max_iov, 1024))
+        taken = b"".join([(<const char *>iov[i].iov_base)[:iov[i].iov_len] for i in range(n)])[:limit]
+        ledger_written(&self.ledger, len(taken))
+        return taken
+
+    def answer(self, int64_t stdin_position, int64_t stdout_position) -> bool:
+        """The Calculator finished its STDIN up to the one position, having written STDOUT up to the other."""
+        if not ledger_answer(&self.ledger, stdin_position):
+            return False
+        ledger_fence(&self.ledger, stdout_position)
+        return True
+
+    def deliver(self, int64_t stdout_position) -> list[tuple[int, int]]:
+        """STDOUT is delivered up to a position; return (partition, offset) of the records acknowledged by that."""
+        return self.pop_to(ledger_settle(&self.ledger, stdout_position))
+
+    def deliver_lines(self, int64_t lines) -> list[tuple[int, int]]:
+        """Likewise, counting lines: so many lines of STDOUT are delivered."""
+        return self.pop_to(ledger_settle_lines(&self.ledger, lines))
+
+    def forfeit(self) -> list[tuple[int, int]]:
+        """Count as done what was written; return it."""
+        return self.pop_to(ledger_forfeit(&self.ledger))
+
+    cdef list pop_to(self, int64_t sequence):
+        cdef ledger_entry_t *entry
+        acknowledged = []
+        while self.ledger.head < sequence:
+            del self.values[self.ledger.head]
+            entry = ledger_pop(&self.ledger)
+            acknowledged.append((entry.partition, entry.offset))
+        return acknowledged
+
+    def rewind(self, int64_t line_end) -> int:
+        """The Calculator is gone and STDOUT's last whole line ended here; return how many records are written again."""
+        return ledger_rewind(&self.ledger, line_end)
+
+    def rewind_lines(self, int64_t lines, bint trusted=True) -> int:
+        """Likewise, counting lines: so many came out in all, and can be trusted or not."""
+        return ledger_rewind_lines(&self.ledger, lines, trusted)
+
+    def stored(self) -> dict[int, int]:
+        """The offset to commit of every partition we own and acknowledged something of."""
+        cdef int32_t i
+        return {i: self.ledger.partitions[i].next_offset for i in range(self.ledger.partition_count)
+                if self.ledger.partitions[i].state != PARTITION_LOST and self.ledger.partitions[i].next_offset >= 0}

@@ -1,0 +1,788 @@
+# The outlet: STDOUT -> topic. One thread, no GIL, no Python object per line.
+
+cdef extern from "delivery.h" nogil:
+    int BATCHES
+    size_t SLAB_BYTES
+    ctypedef struct slab_t:
+        size_t used
+        uint8_t *data
+    ctypedef struct batch_t:
+        slab_t *slab
+        int32_t outstanding
+    ctypedef struct delivery_t:
+        batch_t *ring
+        slab_t *current
+        unsigned count
+        int64_t slabs_live
+        size_t slab_bytes
+        int64_t done_end, done_lines
+    int delivery_open(delivery_t *, size_t)
+    void delivery_close(delivery_t *)
+    int slab_reserve(delivery_t *, size_t)
+    batch_t *batch_open(delivery_t *)
+    void batch_add(delivery_t *, batch_t *)
+    void batch_seal(batch_t *, int64_t, int64_t)
+    void delivery_advance(delivery_t *)
+
+cdef enum:
+    PRODUCE_BATCH = 1024            # lines of one produce call
+    READ_BYTES = 1048576            # a full pipe of 1 MiB in one read
+    EXACT_SIZE_FROM = 16384         # above this the envelope's exact size is worked out instead of six times the line
+    PRODUCER_OVERHEAD_BYTES = 512   # what librdkafka counts against message.max.bytes besides the value, generously
+    RETRY_MS = 500                  # a record that the broker did not take is offered again after this
+    FULL_WAIT_MS = 100
+    IDLE_WAIT_MS = 500
+    CLOSING_WAIT_MS = 10
+    READS_A_ROUND = 8
+    PARTITION_MS = 10               # lines stay with one partition for this long: full batches, an even spread
+    FIRST_GROUP_BYTES = 524288      # half of the producer's batch.size
+    GROUPS_BEFORE_MORE = 64
+
+# Who gets the lines.
+cdef enum:
+    HOLD = 0                        # nobody yet: they stay in the pipe
+    DISCARD = 1                     # nobody: read, counted, dropped
+    PRODUCE = 2
+
+
+cdef struct outlet_t:
+    client_t client                 # first: callbacks find it through the client's opaque
+    turnstile_t gate
+    progress_t progress
+    delivery_t delivery
+    rd_kafka_t *rk
+    rd_kafka_topic_t *rkt
+    rd_kafka_queue_t *main_queue
+    int32_t partition               # all lines go to it until partition_until_ns; RDK_PARTITION_UA: to be chosen
+    int64_t partition_until_ns
+    int wake_fd
+    envelope env
+    int flow                        # HOLD, DISCARD or PRODUCE
+    bint output_json
+    size_t max_line_bytes, max_message_bytes
+    # STDOUT: buffer[begin:end] is read and not framed yet; buffer[begin:scanned] has no newline
+    uint8_t *buffer
+    size_t capacity, begin, scanned, end
+    size_t dropped                  # bytes behind a line in the buffer that were read and are not in it any more
+    int64_t kept_until              # position: lines before it are of runs that are over
+    bint seal_owed                  # all that was read is done with, and delivery has not been told
+    bint ended, ended_told          # EOF was read; the notice of it was posted
+    bint to_the_end                 # the Calculator is gone: read the rest into the buffer, even on HOLD
+    bint skipping                   # inside a line over the limit
+    bint full                       # librdkafka's queue, the slabs or the batches: wait for deliveries
+    # lines framed and not taken by librdkafka yet, and lines that came back undelivered: both keep their order
+    rd_kafka_message_t *pending
+    int pending_count
+    rd_kafka_message_t *returned    # those that matter are [returned_first, returned_first + returned_count)
+    int returned_first, returned_count, returned_capacity
+    # a batch was refused for its size: offered is a group at a time, smaller until the broker takes it (0: no groups)
+    size_t group_limit_bytes, group_bytes
+    int group_count, group_returned     # of the group under way, and of it those that came back
+    int groups_taken                # in a row
+    bint group_refused
+    int64_t in_flight               # librdkafka has them; its own count includes events that are no records
+    int64_t retry_at_ns
+    int last_error
+    bint stopping, abandoning
+    int64_t stop_deadline_ns
+    int64_t lines_read, bytes_read, lines_delivered, bytes_produced, lines_discarded, lines_oversize
+    int64_t lines_unproducible, lines_abandoned, lines_not_json, lines_repaired, retries, reads
+    int64_t full_ns, full_since_ns
+
+
+cdef bint is_refusal(int error) noexcept nogil:
+    """Is it for what was sent, and not for the broker's state? A batch is refused for one record, or for their sum."""
+    return error == RDK_ERR_MSG_SIZE_TOO_LARGE or error == RDK_ERR_RECORD_LIST_TOO_LARGE \
+        or error == RDK_ERR_INVALID_RECORD
+
+
+cdef void outlet_error(outlet_t *s, int error) noexcept nogil:
+    """Tell of an error once, not once for each record that meets it."""
+    if error != s.last_error:
+        s.last_error = error
+        notice_post(&s.client.notices, NOTICE_ERROR, error, rdk.err2str(error))
+
+
+cdef void outlet_drop(outlet_t *s, batch_t *batch, int error) noexcept nogil:
+    batch.outstanding -= 1
+    s.lines_unproducible += 1
+    notice_post(&s.client.notices, NOTICE_UNPRODUCIBLE, error, rdk.err2str(error))
+
+
+cdef void outlet_compact_returned(outlet_t *s) noexcept nogil:
+    memmove(s.returned, s.returned + s.returned_first, s.returned_count * sizeof(rd_kafka_message_t))
+    s.returned_first = 0
+
+
+cdef void outlet_return(outlet_t *s, const rd_kafka_message_t *m) noexcept nogil:
+    """Keep an undelivered record to offer it again."""
+    cdef rd_kafka_message_t *grown
+    cdef rd_kafka_message_t *slot
+    cdef int capacity
+    s.group_returned += s.group_count > 0
+    if s.returned_first + s.returned_count == s.returned_capacity:
+        if s.returned_first > 0 and s.group_count == 0:     # a group that came back needs the place before the first
+            outlet_compact_returned(s)
+        else:
+            capacity = max(1024, 2 * s.returned_capacity)
+            grown = <rd_kafka_message_t *>realloc(s.returned, capacity * sizeof(rd_kafka_message_t))
+            if grown == NULL:
+                return      # its batch stays outstanding: it is never acknowledged, and its input is read again later
+            s.returned = grown
+            s.returned_capacity = capacity
+    slot = &s.returned[s.returned_first + s.returned_count]
+    memset(slot, 0, sizeof(rd_kafka_message_t))
+    slot.payload = m.payload
+    slot.len = m.len
+    slot._private = m._private
+    s.returned_count += 1
+    s.retries += 1
+
+
+cdef void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque) noexcept nogil:
+    """Delivery report; called out of rd_kafka_poll, on the outlet's thread."""
+    cdef outlet_t *s = <outlet_t *>opaque
+    cdef batch_t *batch = <batch_t *>m._private
+    s.in_flight -= 1
+    if m.err == RDK_ERR_NONE:
+        batch.outstanding -= 1
+        s.lines_delivered += 1
+        s.last_error = 0
+    elif s.abandoning:
+        batch.outstanding -= 1
+        s.lines_abandoned += 1
+    elif is_refusal(m.err):
+        if s.group_count == 1:
+            outlet_drop(s, batch, m.err)    # it was alone: it is the one
+        else:
+            s.group_refused = True
+            outlet_return(s, m)
+    elif m.err == RDK_ERR__PURGE_QUEUE or m.err == RDK_ERR__PURGE_INFLIGHT:
+        s.lines_abandoned += 1          # the outlet is closing: stays outstanding, so it is never acknowledged
+    else:
+        outlet_error(s, m.err)
+        s.retry_at_ns = monotonic_ns() + RETRY_MS * <int64_t>1000000
+        outlet_return(s, m)
+
+
+cdef int outlet_produce(outlet_t *s, rd_kafka_message_t *messages, int count) noexcept nogil:
+    """Hand records to librdkafka, all to one partition. Returns how many it took; ``err`` of the rest says why not."""
+    cdef int64_t now_ns = monotonic_ns()
+    cdef int taken, i
+    if s.partition != RDK_PARTITION_UA and now_ns < s.partition_until_ns:
+        return rdk.produce_batch(s.rkt, s.partition, 0, messages, count)
+    s.partition = RDK_PARTITION_UA      # and so it stays while the topic's metadata are not there
+    s.partition_until_ns = now_ns + PARTITION_MS * <int64_t>1000000
+    taken = partition_produce_first(s.rkt, messages, &s.partition)
+    if taken == 0 and not is_refusal(messages[0].err):
+        for i in range(1, count):       # none may overtake it
+            messages[i].err = messages[0].err
+        return 0
+    return taken + rdk.produce_batch(s.rkt, s.partition, 0, messages + 1, count - 1) if count > 1 else taken
+
+
+cdef int outlet_offer(outlet_t *s, rd_kafka_message_t *messages, int count) noexcept nogil:
+    """Offer records to librdkafka. Those it does not take now are moved to the front; returns their number."""
+    cdef int i, left = 0
+    cdef int taken = outlet_produce(s, messages, count)
+    s.in_flight += taken
+    if taken == count:
+        return 0
+    for i in range(count):
+        if messages[i].err == RDK_ERR_NONE:
+            continue
+        if is_refusal(messages[i].err):     # by librdkafka itself: each is looked at by itself
+            outlet_drop(s, <batch_t *>messages[i]._private, messages[i].err)
+            continue
+        if messages[i].err != RDK_ERR__QUEUE_FULL:
+            outlet_error(s, messages[i].err)
+            s.retry_at_ns = monotonic_ns() + RETRY_MS * <int64_t>1000000
+        messages[left] = messages[i]
+        messages[left].err = RDK_ERR_NONE
+        left += 1
+    return left
+
+
+cdef bint outlet_flush_group(outlet_t *s) noexcept nogil:
+    """Offer one group, when the last one is through. Returns whether all there is was taken.
+
+    A topic's max.message.bytes bounds a whole batch, and the answer does not say which record or how much it would have
+    taken. So the limit on a group is halved with every group that is refused: what the topic takes flows on at nearly
+    its own batch size, and a record that is refused alone has been found.
+    """
+    cdef rd_kafka_message_t *first = s.pending
+    cdef int count = s.pending_count
+    cdef int n = 0
+    cdef int left
+    if s.in_flight > 0:
+        return False
+    if s.group_returned > 0 and s.group_returned < s.returned_count:
+        # It was the front, and is again.
+        s.returned_first -= s.group_returned
+        memmove(s.returned + s.returned_first, s.returned + s.returned_first + s.returned_count,
+                s.group_returned * sizeof(rd_kafka_message_t))
+    if s.group_refused:
+        s.group_refused = False
+        s.group_limit_bytes = max(<size_t>1, s.group_bytes // 2) if s.group_count > 0 else FIRST_GROUP_BYTES
+        s.groups_taken = 0
+    elif s.group_returned == 0:
+        s.groups_taken += 1
+        if s.groups_taken == GROUPS_BEFORE_MORE:    # the topic may take more by now
+            s.groups_taken = 0
+            s.group_limit_bytes *= 2
+            if s.group_limit_bytes > FIRST_GROUP_BYTES:
+                outlet_end_groups(s)
+                return outlet_flush_all(s)
+    s.group_returned = 0
+    if s.returned_count > 0:
+        first = s.returned + s.returned_first
+        count = s.returned_count
+    s.group_bytes = 0
+    while n < count and (n == 0 or s.group_bytes + first[n].len <= s.group_limit_bytes):
+        s.group_bytes += first[n].len
+        n += 1
+    s.group_count = n
+    left = outlet_offer(s, first, n)
+    if s.returned_count > 0:
+        memmove(first + n - left, first, left * sizeof(rd_kafka_message_t))
+        s.returned_first += n - left
+        s.returned_count -= n - left
+    else:
+        memmove(first + left, first + n, (count - n) * sizeof(rd_kafka_message_t))
+        s.pending_count -= n - left
+    return s.returned_count + s.pending_count == 0
+
+
+cdef void outlet_end_groups(outlet_t *s) noexcept nogil:
+    """Another topic, another limit."""
+    s.group_limit_bytes = s.group_bytes = 0
+    s.group_count = s.group_returned = s.groups_taken = 0
+    s.group_refused = False
+
+
+cdef bint outlet_flush_all(outlet_t *s) noexcept nogil:
+    """Offer everything. Returns whether all of it was taken."""
+    if s.returned_count > 0:
+        s.returned_count = outlet_offer(s, s.returned + s.returned_first, s.returned_count)
+    if s.returned_count == 0:
+        s.returned_first = 0
+        if s.pending_count > 0:
+            s.pending_count = outlet_offer(s, s.pending, s.pending_count)
+    return s.returned_count + s.pending_count == 0
+
+
+cdef bint outlet_flush(outlet_t *s, int64_t now_ns) noexcept nogil:
+    """Offer what came back, then what is pending. Returns whether all of it was taken."""
+    if s.returned_count + s.pending_count == 0:
+        return True
+    if now_ns < s.retry_at_ns:
+        return False
+    return outlet_flush_group(s) if s.group_refused or s.group_limit_bytes > 0 else outlet_flush_all(s)
+
+
+cdef int64_t outlet_position(const outlet_t *s, size_t index) noexcept nogil:
+    """The STDOUT position of buffer[index]. Read by the outlet's thread, which alone moves read_position.
+
+    Behind a dropped tail it is too low until the buffer has run empty: late for an acknowledgement, never early.
+    """
+    return s.progress.read_position - <int64_t>(s.end - index + s.dropped)
+
+
+cdef int64_t count_newlines(const uint8_t *data, size_t n) noexcept nogil:
+    cdef int64_t count = 0
+    cdef const uint8_t *newline = kernels.find_newline(data, n)
+    while newline != NULL:
+        count += 1
+        n -= newline + 1 - data
+        data = newline + 1
+        newline = kernels.find_newline(data, n)
+    return count
+
+
+cdef void outlet_seal_empty(outlet_t *s) noexcept nogil:
+    """Nothing read is left to frame: what was dropped behind the last record counts as delivered with it.
+
+    Without this a fence behind a dropped tail would wait for a line that a next run may never print.
+    """
+    cdef batch_t *batch
+    if not s.seal_owed or s.begin != s.end:
+        return
+    batch = batch_open(&s.delivery)
+    if batch == NULL:
+        return              # as soon as there is room
+    s.seal_owed = False
+    s.dropped = 0
+    batch_seal(batch, s.progress.read_position, s.lines_read)
+    progress_line_ended(&s.progress, s.progress.read_position, s.lines_read)
+
+
+cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept nogil:
+    """Wrap one line into a pending record. Returns False if there is no room: wait for deliveries."""
+    cdef size_t need, size, repaired = 0
+    cdef int check = JSON_INVALID
+    cdef batch_t *batch
+    cdef rd_kafka_message_t *m
+    cdef uint8_t *envelope_at
+    if n > s.max_line_bytes:
+        s.lines_oversize += 1
+        notice_post(&s.client.notices, NOTICE_OVERSIZE_LINE, <int>s.max_line_bytes, b"")
+        return True
+    if s.flow == DISCARD:
+        s.lines_discarded += 1
+        return True
+    if s.output_json:
+        check = kernels.json_check(line, n)
+    if check == JSON_VALID:
+        need = envelope_parsed_size(&s.env, n) + FRAMING_PADDING
+    elif n >= EXACT_SIZE_FROM:
+        need = envelope_raw_size(&s.env, line, n) + FRAMING_PADDING
+    else:
+        need = envelope_bound(&s.env, n)
+    if need > s.max_message_bytes + FRAMING_PADDING and n >= EXACT_SIZE_FROM:
+        s.lines_unproducible += 1
+        notice_post(&s.client.notices, NOTICE_UNPRODUCIBLE, RDK_ERR_MSG_SIZE_TOO_LARGE,
+                    b"the line, escaped, is larger than message.max.bytes")
+        return True
+    batch = batch_open(&s.delivery)
+    if batch == NULL or slab_reserve(&s.delivery, need) != 0:
+        return False
+    if batch.slab != NULL and batch.slab != s.delivery.current:
+        # A batch keeps one slab alive, so it has lines in one only.
+        batch_seal(batch, outlet_position(s, s.begin), s.lines_read)
+        batch = batch_open(&s.delivery)
+        if batch == NULL:
+            return False
+    envelope_at = s.delivery.current.data + s.delivery.current.used
+    if check == JSON_VALID:
+        size = envelope_write_parsed(&s.env, line, n, envelope_at)
+    else:
+        size = envelope_write_raw(&s.env, line, n, envelope_at, &repaired)
+        s.lines_repaired += repaired > 0
+        s.lines_not_json += s.output_json and check == JSON_INVALID
+    s.delivery.current.used += size
+    batch_add(&s.delivery, batch)
+    m = &s.pending[s.pending_count]
+    memset(m, 0, sizeof(rd_kafka_message_t))
+    m.payload = envelope_at
+    m.len = size
+    m._private = batch
+    s.pending_count += 1
+    s.bytes_produced += size
+    return True
+
+
+cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
+    """Take every whole line out of the buffer. Returns False when it stopped for want of room."""
+    if s.abandoning:        # what is purged now must not take new lines with it
+        return False
+    cdef const uint8_t *newline
+    cdef size_t next_begin, first_begin
+    cdef bint room = True
+    cdef batch_t *batch
+    while room:
+        if not outlet_flush(s, now_ns):
+            return False
+        if batch_open(&s.delivery) == NULL:     # before a line is taken: dropped lines move the position too
+            return False
+        first_begin = s.begin
+        while s.pending_count < PRODUCE_BATCH:
+            newline = kernels.find_newline(s.buffer + s.scanned, s.end - s.scanned)
+            if newline == NULL:
+                s.scanned = s.end
+                break
+            next_begin = newline - s.buffer + 1
+            if not s.skipping and not outlet_frame_line(s, s.buffer + s.begin, next_begin - 1 - s.begin):
+                s.scanned = next_begin - 1
+                room = False
+                break
+            s.skipping = False
+            s.lines_read += 1
+            s.begin = s.scanned = next_begin
+        if s.begin == first_begin:
+            break
+        batch = batch_open(&s.delivery)
+        if batch != NULL:       # NULL: a change of slab has sealed the last free one
+            batch_seal(batch, outlet_position(s, s.begin), s.lines_read)
+        progress_line_ended(&s.progress, outlet_position(s, s.begin), s.lines_read)
+    return room and outlet_flush(s, now_ns)
+
+
+cdef bint outlet_read(outlet_t *s) noexcept nogil:
+    """One read of STDOUT into the buffer. Returns whether anything came."""
+    cdef ssize_t n
+    if s.begin == s.end:
+        s.dropped = 0
+    if s.begin > 0:
+        s.end -= s.begin
+        s.scanned -= s.begin
+        memmove(s.buffer, s.buffer + s.begin, s.end)
+        s.begin = 0
+    if s.scanned == s.end and s.end > s.max_line_bytes:     # no newline in all of it
+        if not s.skipping:
+            s.skipping = True
+            s.lines_oversize += 1
+            notice_post(&s.client.notices, NOTICE_OVERSIZE_LINE, <int>s.max_line_bytes, b"")
+        s.end = s.scanned = 0
+    n = progress_read(&s.progress, s.buffer + s.end, s.capacity - s.end)
+    s.reads += 1
+    if n > 0:
+        s.end += n
+        s.bytes_read += n
+        envelope_stamp(&s.env, unix_ms())
+        return True
+    if n == 0 or (errno != EAGAIN and errno != EINTR):
+        s.ended = True
+    return False
+
+
+cdef void outlet_serve(outlet_t *s) noexcept nogil:
+    """Take the delivery reports, and pass on how far everything is delivered."""
+    rdk.poll(s.rk, 0)
+    delivery_advance(&s.delivery)
+    progress_deliver(&s.progress, s.delivery.done_end, s.delivery.done_lines)
+    if s.abandoning and s.in_flight == 0:
+        s.abandoning = False
+
+
+cdef int64_t outlet_undelivered(outlet_t *s) noexcept nogil:
+    return s.pending_count + s.returned_count + s.in_flight
+
+
+cdef int64_t outlet_kept(const outlet_t *s) noexcept nogil:
+    """Bytes of whole lines that runs which are over left in the buffer."""
+    return max(0, s.kept_until - outlet_position(s, s.begin))
+
+
+cdef int outlet_round(outlet_t *s) noexcept nogil:
+    """Everything that can be done without waiting. Returns the milliseconds to wait for events, -1 to end."""
+    cdef int64_t now_ns = monotonic_ns()
+    cdef bint room
+    cdef int i
+    outlet_seal_empty(s)
+    outlet_serve(s)
+    if s.flow == HOLD:
+        room = outlet_flush(s, now_ns)
+        while s.to_the_end and not s.ended and s.end - s.begin < s.capacity and outlet_read(s):
+            pass
+        room = room and s.end - s.begin < s.capacity
+        if s.ended and not s.ended_told:
+            s.ended_told = True
+            notice_post(&s.client.notices, NOTICE_STDOUT_ENDED, <int>(s.end - s.begin), b"")
+    else:
+        room = outlet_frame(s, now_ns)
+        for i in range(READS_A_ROUND):
+            if not room or s.ended or s.progress.fd < 0 or not outlet_read(s):
+                break
+            room = outlet_frame(s, now_ns)
+            outlet_serve(s)
+        if room and s.ended and not s.ended_told:
+            s.ended_told = True
+            notice_post(&s.client.notices, NOTICE_STDOUT_ENDED, <int>(s.end - s.begin), b"")
+    if room and s.full:
+        s.full_ns += now_ns - s.full_since_ns
+    elif not room and not s.full:
+        s.full_since_ns = now_ns
+    s.full = not room
+    progress_hold(&s.progress, s.full or s.flow == HOLD)
+    if s.stopping and (outlet_undelivered(s) == 0 or now_ns >= s.stop_deadline_ns):
+        return -1
+    if s.stopping or s.abandoning:
+        return CLOSING_WAIT_MS
+    return FULL_WAIT_MS if s.full else IDLE_WAIT_MS
+
+
+cdef void outlet_destroy_client(rd_kafka_t *rk, rd_kafka_topic_t *rkt, rd_kafka_queue_t *main_queue) noexcept nogil:
+    if rkt != NULL:
+        rdk.topic_destroy(rkt)
+    rdk.queue_io_event_enable(main_queue, -1, NULL, 0)
+    rdk.queue_destroy(main_queue)
+    rdk.destroy_flags(rk, 0)
+
+
+cdef void outlet_close(outlet_t *s) noexcept nogil:
+    """Purge what could not be delivered, serve its reports, destroy the client: in that order.
+
+    Nobody who wants a snapshot waits for librdkafka: the gate is open while it works.
+    """
+    cdef rd_kafka_t *rk = s.rk
+    cdef rd_kafka_topic_t *rkt = s.rkt
+    cdef int i
+    rdk.purge(rk, RDK_PURGE_QUEUE_AND_INFLIGHT)
+    for i in range(100):
+        turnstile_enter_loop(&s.gate)
+        rdk.poll(rk, 0)
+        turnstile_leave(&s.gate)
+        if rdk.outq_len(rk) == 0:
+            break
+        wait_wake(s.wake_fd, CLOSING_WAIT_MS)
+    turnstile_enter_loop(&s.gate)
+    s.lines_abandoned += s.pending_count + s.returned_count
+    s.pending_count = s.returned_count = 0
+    s.rk = NULL
+    s.rkt = NULL
+    turnstile_leave(&s.gate)
+    outlet_destroy_client(rk, rkt, s.main_queue)
+
+
+cdef void outlet_run(outlet_t *s) noexcept nogil:
+    cdef pollfd waits[2]
+    cdef int timeout_ms
+    prctl(PR_SET_NAME, b"outlet")        # for top -H and its like
+    while True:
+        turnstile_enter_loop(&s.gate)
+        timeout_ms = outlet_round(s)
+        waits[0].fd = s.wake_fd
+        waits[0].events = POLLIN
+        waits[1].fd = s.progress.fd if s.flow != HOLD and not s.full and not s.ended else -1
+        waits[1].events = POLLIN
+        turnstile_leave(&s.gate)
+        if timeout_ms < 0:
+            break
+        poll(waits, 2, timeout_ms)
+        if waits[0].revents & POLLIN:
+            drain_wakes(s.wake_fd)
+    outlet_close(s)
+    notice_post(&s.client.notices, NOTICE_CLOSED, 0, b"")
+
+
+cdef class Outlet:
+    """Reads the Calculator's STDOUT, wraps each line in a dataframe and produces it to one topic.
+
+    ``run`` is the body of a thread of its own; every other method may be called from one other thread and takes effect
+    before it returns, without waiting for I/O. Lines stay in the pipe (``hold``) until ``produce_to`` or ``discard``.
+    """
+
+    cdef outlet_t *s
+    cdef bytes topic
+
+    def __cinit__(self, *args, **kwargs):
+        self.s = <outlet_t *>calloc(1, sizeof(outlet_t))
+        if self.s == NULL:
+            raise MemoryError
+        self.s.wake_fd = self.s.client.notices.wake_fd = -1
+        progress_open(&self.s.progress)
+
+    def __init__(self, dict config not None, str wsp not None, *, bint output_json,
+                 size_t max_line_bytes, size_t max_message_bytes, size_t max_slab_bytes):
+        """``config``: librdkafka properties; ``wsp``: the workspace's uid; ``max_slab_bytes``: bound of the envelopes
+        that are not delivered yet.
+
+        Raises ValueError with librdkafka's reason if it refuses a property.
+        """
+        cdef outlet_t *s = self.s
+        cdef bytes uid = wsp.encode()
+        s.output_json = output_json
+        s.max_line_bytes = max_line_bytes
+        s.max_message_bytes = max_message_bytes - PRODUCER_OVERHEAD_BYTES
+        s.capacity = max_line_bytes + READ_BYTES
+        if notices_open(&s.client.notices) != 0:
+            raise OSError(errno, "eventfd")
+        turnstile_open(&s.gate)
+        kernels_select(cpu_best_isa())
+        s.buffer = <uint8_t *>malloc(s.capacity + FRAMING_PADDING)
+        s.pending = <rd_kafka_message_t *>malloc(PRODUCE_BATCH * sizeof(rd_kafka_message_t))
+        if s.buffer == NULL or s.pending == NULL or delivery_open(&s.delivery, max_slab_bytes) != 0 \
+                or envelope_init(&s.env, &kernels, <const uint8_t *><const char *>uid, len(uid)) != 0:
+            raise MemoryError
+        s.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        if s.wake_fd < 0:
+            raise OSError(errno, "eventfd")
+        s.rk = client_new(RDK_PRODUCER, config, &s.client, on_delivery, NULL, NULL)
+        s.main_queue = rdk.queue_get_main(s.rk)
+        rdk.queue_io_event_enable(s.main_queue, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
+
+    def __dealloc__(self):
+        if self.s != NULL:
+            if self.s.rk != NULL:       # it never ran
+                with nogil:
+                    outlet_destroy_client(self.s.rk, self.s.rkt, self.s.main_queue)
+            if self.s.delivery.ring != NULL:
+                delivery_close(&self.s.delivery)
+            envelope_free(&self.s.env)
+            free(self.s.buffer)
+            free(self.s.pending)
+            free(self.s.returned)
+            progress_detach(&self.s.progress)
+            close_if_open(self.s.wake_fd)
+            close_if_open(self.s.client.notices.wake_fd)
+            free(self.s)
+
+    cdef void enter(self) noexcept:
+        with nogil:
+            turnstile_enter_caller(&self.s.gate)
+
+    cdef void leave(self) noexcept:
+        turnstile_leave(&self.s.gate)
+        wake(self.s.wake_fd)
+
+    def run(self) -> None:
+        """Until ``stop``: the thread's body. Posts the notice ``closed`` when the client is gone."""
+        with nogil:
+            outlet_run(self.s)
+
+    def produce_to(self, str topic not None) -> None:
+        """Lines go to ``topic`` from now on. RuntimeError while lines for another topic are undelivered."""
+        cdef bytes name = topic.encode()
+        self.enter()
+        try:
+            if self.s.rkt == NULL or name != self.topic:
+                self.take_topic_away()
+                outlet_end_groups(self.s)
+                self.s.rkt = partition_topic_new(self.s.rk, name)
+                self.s.partition = RDK_PARTITION_UA
+                self.topic = name
+            self.s.flow = PRODUCE
+            self.s.last_error = 0
+        finally:
+            self.leave()
+
+    def discard(self) -> None:
+        """Lines are read, counted and dropped from now on. RuntimeError while lines for a topic are undelivered."""
+        self.enter()
+        try:
+            self.take_topic_away()
+            self.s.flow = DISCARD
+        finally:
+            self.leave()
+
+    def hold(self) -> None:
+        """Lines stay in the pipe from now on; what was read before is still delivered."""
+        self.enter()
+        self.s.flow = HOLD
+        self.leave()
+
+    cdef take_topic_away(self):
+        if outlet_undelivered(self.s) > 0:
+            raise RuntimeError("lines for the last topic are not delivered yet")
+        if self.s.rkt != NULL:
+            rdk.topic_destroy(self.s.rkt)
+            self.s.rkt = NULL
+
+    def attach(self, int stdout_fd) -> None:
+        """A new run of the Calculator: read its STDOUT. Takes ownership of ``stdout_fd`` (non-blocking)."""
+        cdef outlet_t *s = self.s
+        self.enter()
+        s.ended = s.ended_told = s.to_the_end = False
+        if s.begin == s.end:
+            s.skipping = False      # else the end of a line over the limit is still in the buffer
+        s.seal_owed = True
+        outlet_seal_empty(s)
+        progress_attach(&s.progress, stdout_fd)
+        self.leave()
+
+    def read_to_end(self) -> None:
+        """The Calculator is gone: while lines are held, take what it left in the pipe into the buffer, if it fits.
+
+        The notice ``stdout-ended`` tells when the end was reached.
+        """
+        self.enter()
+        self.s.to_the_end = True
+        self.leave()
+
+    def finish(self, *, bint keep_lines, bint keep_tail) -> int:
+        """The run is over: close its STDOUT. Returns the length of its unfinished last line in bytes.
+
+        ``keep_lines``: lines that were read and not framed yet wait for a topic; else they are dropped (they must not
+        go to the next one). ``keep_tail``: the unfinished line becomes a record all the same (the Calculator ended in
+        order); else it is dropped (it died in the middle of it).
+        """
+        cdef outlet_t *s = self.s
+        cdef size_t tail = 0
+        self.enter()
+        progress_detach(&s.progress)
+        s.seal_owed = False
+        if not keep_lines:
+            s.begin = s.scanned = s.end     # its position is told at the next attach, after the inlet's detach
+        while tail < s.end - s.begin and s.buffer[s.end - tail - 1] != c'\n':
+            tail += 1
+        if tail > 0 and keep_tail and not (s.skipping and tail == s.end - s.begin):
+            s.buffer[s.end] = c'\n'     # the buffer has FRAMING_PADDING bytes behind its capacity
+            s.end += 1
+            s.progress.read_position += 1
+            if s.flow != HOLD:
+                outlet_frame(s, monotonic_ns())     # now, so that the inlet's fences find the line's end
+        else:
+            s.end -= tail
+            s.dropped += tail
+            s.scanned = min(s.scanned, s.end)
+        s.kept_until = outlet_position(s, s.end)
+        s.ended = s.ended_told = True
+        progress_expect_lines(&s.progress, s.lines_read + count_newlines(s.buffer + s.begin, s.end - s.begin))
+        self.leave()
+        return tail
+
+    def abandon(self) -> None:
+        """Give up every line that is not delivered, and those that runs which are over left in the buffer.
+
+        ``undelivered`` of the snapshot tells when that is done.
+
+        The inlet must have forgotten its fences first (``Inlet.forget``), or records would count as answered
+        by lines that never arrived.
+        """
+        cdef outlet_t *s = self.s
+        cdef int i
+        cdef size_t kept
+        self.enter()
+        s.abandoning = True
+        for i in range(s.pending_count):
+            (<batch_t *>s.pending[i]._private).outstanding -= 1
+        for i in range(s.returned_count):
+            (<batch_t *>s.returned[s.returned_first + i]._private).outstanding -= 1
+        s.lines_abandoned += s.pending_count + s.returned_count
+        s.pending_count = s.returned_count = s.returned_first = 0
+        s.retry_at_ns = 0
+        outlet_end_groups(s)
+        kept = outlet_kept(s)
+        if kept > 0:
+            s.lines_abandoned += count_newlines(s.buffer + s.begin, kept)
+            s.lines_read += count_newlines(s.buffer + s.begin, kept)
+            s.begin += kept
+            s.scanned = max(s.scanned, s.begin)
+        rdk.purge(s.rk, RDK_PURGE_QUEUE_AND_INFLIGHT | RDK_PURGE_NON_BLOCKING)
+        self.leave()
+
+    def stop(self, double deadline_s) -> None:
+        """End ``run``: as soon as everything taken is delivered, at the latest in ``deadline_s``."""
+        self.enter()
+        self.s.stop_deadline_ns = monotonic_ns() + <int64_t>(deadline_s * 1e9)
+        self.s.stopping = True
+        self.leave()
+
+    @property
+    def notice_fd(self) -> int:
+        """An eventfd, written when there are notices to take. It lives as long as this object."""
+        return self.s.client.notices.wake_fd
+
+    def notices(self) -> list[tuple[str, int, str]]:
+        """Take what the thread has to tell: (kind, code, text) each."""
+        return take_notices(&self.s.client.notices)
+
+    def snapshot(self) -> dict[str, int]:
+        """Counters since the outlet was made, and what is under way now."""
+        cdef outlet_t *s = self.s
+        self.enter()
+        taken = {
+            "lines_read": s.lines_read,
+            "bytes_read": s.bytes_read,
+            "lines_delivered": s.lines_delivered,
+            "bytes_produced": s.bytes_produced,
+            "lines_discarded": s.lines_discarded,
+            "lines_oversize": s.lines_oversize,
+            "lines_unproducible": s.lines_unproducible,
+            "lines_abandoned": s.lines_abandoned,
+            "lines_not_json": s.lines_not_json,
+            "lines_repaired": s.lines_repaired,
+            "retries": s.retries,
+            "undelivered": outlet_undelivered(s),
+            "kept_bytes": outlet_kept(s),
+            "last_error": s.last_error,
+            "output_full": s.full,
+            "output_full_ns": s.full_ns + (monotonic_ns() - s.full_since_ns if s.full else 0),
+            "slabs_live": s.delivery.slabs_live,
+            "slab_bytes": s.delivery.slab_bytes,
+            "reads": s.reads,
+            "brokers_up": s.client.brokers_up,
+            "notices_dropped": s.client.notices.dropped,
+        }
+        turnstile_leave(&s.gate)
+        return taken

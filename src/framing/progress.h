@@ -1,0 +1,127 @@
+/* How far the Calculator's STDOUT has come: the one thing the inlet thread asks of the outlet thread.
+ *
+ * Positions are bytes since the outlet was made and never go back, over all runs of the Calculator. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "notices.h"
+
+typedef struct {
+    pthread_mutex_t sample_lock;     /* held round read(2) and the move of read_position, so that a sample is exact */
+    int fd;                          /* STDOUT's read end, -1 between runs; guarded by sample_lock */
+    int64_t read_position;           /* guarded by sample_lock */
+    _Atomic int64_t line_end;        /* just past the last whole line taken out of the stream */
+    _Atomic int64_t delivered;       /* everything before it is delivered, or will never be */
+    _Atomic int64_t lines_framed;    /* whole lines taken out of the stream, over all runs; dropped ones too */
+    _Atomic int64_t lines_delivered; /* of these, those delivered or never to be, without a gap */
+    _Atomic int64_t
+        lines_expected;       /* on the same count: what came or is to come of all that inlets before this wrote */
+    atomic_int held;          /* STDOUT is not being read: its lines have nowhere to go now */
+    atomic_int inlet_waits;   /* the inlet sleeps and wants to know of the next move of `delivered` */
+    atomic_int inlet_wake_fd; /* -1: there is no inlet */
+} progress_t;
+
+static void progress_open(progress_t *p) {
+    memset(p, 0, sizeof *p);
+    pthread_mutex_init(&p->sample_lock, NULL);
+    p->fd = -1;
+    atomic_init(&p->inlet_wake_fd, -1);
+}
+
+/* How far STDOUT has been written by the Calculator at this moment. */
+static inline int64_t progress_written(progress_t *p) {
+    int unread = 0;
+    pthread_mutex_lock(&p->sample_lock);
+    if (p->fd < 0 || ioctl(p->fd, FIONREAD, &unread) != 0)
+        unread = 0;
+    int64_t position = p->read_position + unread;
+    pthread_mutex_unlock(&p->sample_lock);
+    return position;
+}
+
+/* A new run's STDOUT. */
+static inline void progress_attach(progress_t *p, int fd) {
+    pthread_mutex_lock(&p->sample_lock);
+    p->fd = fd;
+    pthread_mutex_unlock(&p->sample_lock);
+}
+
+/* The run is over: close its STDOUT. */
+static inline void progress_detach(progress_t *p) {
+    pthread_mutex_lock(&p->sample_lock);
+    if (p->fd >= 0)
+        close(p->fd);
+    p->fd = -1;
+    pthread_mutex_unlock(&p->sample_lock);
+}
+
+static inline ssize_t progress_read(progress_t *p, void *buffer, size_t size) {
+    pthread_mutex_lock(&p->sample_lock);
+    ssize_t n = read(p->fd, buffer, size);
+    if (n > 0)
+        p->read_position += n;
+    pthread_mutex_unlock(&p->sample_lock);
+    return n;
+}
+
+static inline int64_t progress_delivered(progress_t *p) {
+    return atomic_load_explicit(&p->delivered, memory_order_acquire);
+}
+
+static inline int64_t progress_line_end(progress_t *p) {
+    return atomic_load_explicit(&p->line_end, memory_order_acquire);
+}
+
+static inline void progress_line_ended(progress_t *p, int64_t position, int64_t lines) {
+    atomic_store_explicit(&p->lines_framed, lines, memory_order_relaxed);
+    atomic_store_explicit(&p->line_end, position, memory_order_release);
+}
+
+static inline int64_t progress_lines_framed(progress_t *p) {
+    return atomic_load_explicit(&p->lines_framed, memory_order_acquire);
+}
+
+static inline int64_t progress_lines_delivered(progress_t *p) {
+    return atomic_load_explicit(&p->lines_delivered, memory_order_acquire);
+}
+
+static inline int64_t progress_lines_expected(progress_t *p) {
+    return atomic_load_explicit(&p->lines_expected, memory_order_acquire);
+}
+
+static inline void progress_expect_lines(progress_t *p, int64_t lines) {
+    atomic_store_explicit(&p->lines_expected, lines, memory_order_release);
+}
+
+static inline void progress_hold(progress_t *p, int held) {
+    atomic_store_explicit(&p->held, held, memory_order_release);
+}
+
+static inline int progress_held(progress_t *p) { return atomic_load_explicit(&p->held, memory_order_acquire); }
+
+/* The inlet is about to sleep; look at `delivered` once more after this. */
+static inline void progress_inlet_waits(progress_t *p) { atomic_store(&p->inlet_waits, 1); }
+
+static inline void progress_deliver(progress_t *p, int64_t position, int64_t lines) {
+    if (atomic_load_explicit(&p->delivered, memory_order_relaxed) == position)
+        return;
+    atomic_store_explicit(&p->lines_delivered, lines, memory_order_release);
+    atomic_store_explicit(&p->delivered, position, memory_order_release);
+    if (atomic_exchange(&p->inlet_waits, 0))
+        wake(atomic_load(&p->inlet_wake_fd));
+}
+
+static inline void progress_set_inlet(progress_t *p, int wake_fd) {
+    atomic_store(&p->inlet_wake_fd, wake_fd);
+    atomic_store(&p->inlet_waits, 0);
+}
+
+/* The inlet with this wake_fd ends; the next one may have taken its place already. */
+static inline void progress_unset_inlet(progress_t *p, int wake_fd) {
+    atomic_compare_exchange_strong(&p->inlet_wake_fd, &wake_fd, -1);
+}

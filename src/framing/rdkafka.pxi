@@ -1,0 +1,298 @@
+# Declarations of the C side, and the making of clients: configuration, callbacks, the log.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memmove, memset
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdio cimport snprintf
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
+from posix.types cimport ino_t
+from posix.unistd cimport close, read
+
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    ssize_t writev(int, const iovec *, int)
+
+cdef extern from "<sys/ioctl.h>" nogil:
+    int ioctl(int, unsigned long, ...)
+    unsigned long FIONREAD
+
+cdef extern from "<fcntl.h>" nogil:
+    int c_open "open"(const char *, int, ...)
+    int O_RDONLY, O_NONBLOCK, O_CLOEXEC
+
+cdef extern from "<sys/stat.h>" nogil:
+    struct c_stat "stat":
+        ino_t st_ino
+    int fstat(int, c_stat *)
+
+cdef extern from "<poll.h>" nogil:
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd *, unsigned long, int)
+    short POLLIN, POLLOUT, POLLERR
+
+cdef extern from "<sys/prctl.h>" nogil:
+    int prctl(int, ...)
+    int PR_SET_NAME
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    int eventfd(unsigned int, int)
+    int EFD_NONBLOCK, EFD_CLOEXEC
+
+cdef extern from "rdkafka_api.h" nogil:
+    ctypedef struct rd_kafka_t
+    ctypedef struct rd_kafka_conf_t
+    ctypedef struct rd_kafka_topic_t
+    ctypedef struct rd_kafka_topic_conf_t
+    ctypedef struct rd_kafka_queue_t
+    ctypedef struct rd_kafka_message_t:
+        int err
+        rd_kafka_topic_t *rkt
+        int32_t partition
+        void *payload
+        size_t len
+        void *key
+        size_t key_len
+        int64_t offset
+        void *_private
+    ctypedef struct rd_kafka_topic_partition_t:
+        char *topic
+        int32_t partition
+        int64_t offset
+        int err
+    ctypedef struct rd_kafka_topic_partition_list_t:
+        int cnt
+        rd_kafka_topic_partition_t *elems
+    ctypedef void (*rdk_dr_msg_cb)(rd_kafka_t *, const rd_kafka_message_t *, void *) noexcept nogil
+    ctypedef void (*rdk_rebalance_cb)(rd_kafka_t *, int, rd_kafka_topic_partition_list_t *, void *) noexcept nogil
+    ctypedef void (*rdk_offset_commit_cb)(
+        rd_kafka_t *, int, rd_kafka_topic_partition_list_t *, void *) noexcept nogil
+    ctypedef void (*rdk_error_cb)(rd_kafka_t *, int, const char *, void *) noexcept nogil
+    ctypedef int (*rdk_stats_cb)(rd_kafka_t *, char *, size_t, void *) noexcept nogil
+    ctypedef void (*rdk_log_cb)(const rd_kafka_t *, int, const char *, const char *) noexcept nogil
+    int RDK_PRODUCER, RDK_CONSUMER, RDK_PARTITION_UA
+    int RDK_PURGE_QUEUE_AND_INFLIGHT, RDK_PURGE_NON_BLOCKING, RDK_DESTROY_NO_CONSUMER_CLOSE
+    int RDK_ERR_NONE, RDK_ERR__QUEUE_FULL, RDK_ERR__ASSIGN_PARTITIONS, RDK_ERR__REVOKE_PARTITIONS
+    int RDK_ERR__PURGE_QUEUE, RDK_ERR__PURGE_INFLIGHT, RDK_ERR__FATAL
+    int RDK_ERR_MSG_SIZE_TOO_LARGE, RDK_ERR_RECORD_LIST_TOO_LARGE, RDK_ERR_INVALID_RECORD
+    ctypedef struct rdk_api_t:
+        const char *version_str() noexcept nogil
+        const char *err2str(int) noexcept nogil
+        rd_kafka_conf_t *conf_new() noexcept nogil
+        void conf_destroy(rd_kafka_conf_t *) noexcept nogil
+        int conf_set(rd_kafka_conf_t *, const char *, const char *, char *, size_t) noexcept nogil
+        void conf_set_opaque(rd_kafka_conf_t *, void *) noexcept nogil
+        void conf_set_dr_msg_cb(rd_kafka_conf_t *, rdk_dr_msg_cb) noexcept nogil
+        void conf_set_rebalance_cb(rd_kafka_conf_t *, rdk_rebalance_cb) noexcept nogil
+        void conf_set_offset_commit_cb(rd_kafka_conf_t *, rdk_offset_commit_cb) noexcept nogil
+        void conf_set_error_cb(rd_kafka_conf_t *, rdk_error_cb) noexcept nogil
+        void conf_set_stats_cb(rd_kafka_conf_t *, rdk_stats_cb) noexcept nogil
+        void conf_set_log_cb(rd_kafka_conf_t *, rdk_log_cb) noexcept nogil
+        rd_kafka_t *new(int, rd_kafka_conf_t *, char *, size_t) noexcept nogil
+        void destroy_flags(rd_kafka_t *, int) noexcept nogil
+        void *opaque(const rd_kafka_t *) noexcept nogil
+        int poll(rd_kafka_t *, int) noexcept nogil
+        int outq_len(rd_kafka_t *) noexcept nogil
+        int purge(rd_kafka_t *, int) noexcept nogil
+        int fatal_error(rd_kafka_t *, char *, size_t) noexcept nogil
+        rd_kafka_queue_t *queue_new(rd_kafka_t *) noexcept nogil
+        rd_kafka_queue_t *queue_get_main(rd_kafka_t *) noexcept nogil
+        rd_kafka_queue_t *queue_get_consumer(rd_kafka_t *) noexcept nogil
+        rd_kafka_queue_t *queue_get_partition(rd_kafka_t *, const char *, int32_t) noexcept nogil
+        void queue_forward(rd_kafka_queue_t *, rd_kafka_queue_t *) noexcept nogil
+        void queue_destroy(rd_kafka_queue_t *) noexcept nogil
+        void queue_io_event_enable(rd_kafka_queue_t *, int, const void *, size_t) noexcept nogil
+        int poll_set_consumer(rd_kafka_t *) noexcept nogil
+        int subscribe(rd_kafka_t *, const rd_kafka_topic_partition_list_t *) noexcept nogil
+        rd_kafka_message_t *consumer_poll(rd_kafka_t *, int) noexcept nogil
+        ssize_t consume_batch_queue(rd_kafka_queue_t *, int, rd_kafka_message_t **, size_t) noexcept nogil
+        void message_destroy(rd_kafka_message_t *) noexcept nogil
+        const char *rebalance_protocol(rd_kafka_t *) noexcept nogil
+        int assignment_lost(rd_kafka_t *) noexcept nogil
+        int assign(rd_kafka_t *, const rd_kafka_topic_partition_list_t *) noexcept nogil
+        void *incremental_assign(rd_kafka_t *, const rd_kafka_topic_partition_list_t *) noexcept nogil
+        void *incremental_unassign(rd_kafka_t *, const rd_kafka_topic_partition_list_t *) noexcept nogil
+        void *consumer_close_queue(rd_kafka_t *, rd_kafka_queue_t *) noexcept nogil
+        int consumer_closed(rd_kafka_t *) noexcept nogil
+        void error_destroy(void *) noexcept nogil
+        const char *error_string(const void *) noexcept nogil
+        int offsets_store(rd_kafka_t *, rd_kafka_topic_partition_list_t *) noexcept nogil
+        int commit(rd_kafka_t *, const rd_kafka_topic_partition_list_t *, int) noexcept nogil
+        int get_watermark_offsets(rd_kafka_t *, const char *, int32_t, int64_t *, int64_t *) noexcept nogil
+        rd_kafka_topic_partition_list_t *topic_partition_list_new(int) noexcept nogil
+        rd_kafka_topic_partition_list_t *topic_partition_list_copy(
+            const rd_kafka_topic_partition_list_t *) noexcept nogil
+        void topic_partition_list_destroy(rd_kafka_topic_partition_list_t *) noexcept nogil
+        rd_kafka_topic_partition_t *topic_partition_list_add(
+            rd_kafka_topic_partition_list_t *, const char *, int32_t) noexcept nogil
+        void topic_destroy(rd_kafka_topic_t *) noexcept nogil
+        int produce_batch(rd_kafka_topic_t *, int32_t, int, rd_kafka_message_t *, int) noexcept nogil
+    rdk_api_t rdk
+    int rdk_load(const char *, char *, size_t)
+
+cdef extern from "partition.h" nogil:
+    rd_kafka_topic_t *partition_topic_new(rd_kafka_t *, const char *)
+    int partition_produce_first(rd_kafka_topic_t *, rd_kafka_message_t *, int32_t *)
+
+cdef extern from "notices.h" nogil:
+    enum:
+        NOTICE_LOG, NOTICE_ERROR, NOTICE_OVERSIZE_LINE, NOTICE_UNPRODUCIBLE, NOTICE_FATAL, NOTICE_ASSIGNED
+        NOTICE_REVOKED, NOTICE_STDIN_BROKEN, NOTICE_STDIN_CLOSED, NOTICE_STDOUT_ENDED, NOTICE_PROTOCOL, NOTICE_CLOSED
+    ctypedef struct notice_t:
+        int kind
+        int code
+        char text[240]
+    ctypedef struct notices_t:
+        uint64_t dropped
+        int wake_fd
+    ctypedef struct client_t:
+        notices_t notices
+        int brokers_up
+    int count_brokers_up "brokers_up"(const char *)
+    int notices_open(notices_t *)
+    void notice_post(notices_t *, int, int, const char *)
+    int notice_take(notices_t *, notice_t *)
+    void wake(int)
+
+cdef extern from "turnstile.h" nogil:
+    ctypedef struct turnstile_t:
+        pass
+    void turnstile_open(turnstile_t *)
+    void turnstile_enter_caller(turnstile_t *)
+    void turnstile_enter_loop(turnstile_t *)
+    void turnstile_leave(turnstile_t *)
+
+cdef extern from "progress.h" nogil:
+    ctypedef struct progress_t:
+        int fd
+        int64_t read_position
+    void progress_open(progress_t *)
+    int64_t progress_written(progress_t *)
+    int64_t progress_delivered(progress_t *)
+    int64_t progress_line_end(progress_t *)
+    void progress_line_ended(progress_t *, int64_t, int64_t)
+    int64_t progress_lines_framed(progress_t *)
+    int64_t progress_lines_delivered(progress_t *)
+    int64_t progress_lines_expected(progress_t *)
+    void progress_expect_lines(progress_t *, int64_t)
+    void progress_hold(progress_t *, int)
+    int progress_held(progress_t *)
+    void progress_inlet_waits(progress_t *)
+    void progress_set_inlet(progress_t *, int)
+    void progress_unset_inlet(progress_t *, int)
+    void progress_deliver(progress_t *, int64_t, int64_t)
+    void progress_attach(progress_t *, int)
+    void progress_detach(progress_t *)
+    ssize_t progress_read(progress_t *, void *, size_t)
+
+# Names of notice kinds, in the order of notices.h.
+NOTICE_KINDS = ("log", "error", "oversize-line", "unproducible", "fatal", "assigned", "revoked", "stdin-broken",
+                "stdin-closed", "stdout-ended", "protocol", "closed")
+
+
+cdef int64_t monotonic_ns() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    return <int64_t>t.tv_sec * 1000000000 + t.tv_nsec
+
+
+cdef int64_t unix_ms() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_REALTIME, &t)
+    return <int64_t>t.tv_sec * 1000 + t.tv_nsec // 1000000
+
+
+cdef void drain_wakes(int event_fd) noexcept nogil:
+    cdef uint64_t count
+    while read(event_fd, &count, sizeof(count)) < 0 and errno == EINTR:
+        pass
+
+
+cdef void wait_wake(int event_fd, int timeout_ms) noexcept nogil:
+    cdef pollfd waits
+    waits.fd = event_fd
+    waits.events = POLLIN
+    if poll(&waits, 1, timeout_ms) == 1:
+        drain_wakes(event_fd)
+
+
+cdef void close_if_open(int fd) noexcept nogil:
+    if fd >= 0:
+        close(fd)
+
+# What librdkafka writes into our eventfd when a queue fills: it keeps the pointer.
+cdef uint64_t QUEUE_EVENT = 1
+
+# The opaque of every client is a struct whose first member is its client_t.
+
+
+cdef void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) noexcept nogil:
+    cdef client_t *client = <client_t *>rdk.opaque(rk)
+    cdef char line[240]
+    snprintf(line, sizeof(line), "%s: %s", facility, text)
+    notice_post(&client.notices, NOTICE_LOG, level, line)
+
+
+cdef void on_error(rd_kafka_t *rk, int error, const char *reason, void *opaque) noexcept nogil:
+    cdef client_t *client = <client_t *>opaque
+    cdef char why[240]
+    if error == RDK_ERR__FATAL:
+        error = rdk.fatal_error(rk, why, sizeof(why))
+        notice_post(&client.notices, NOTICE_FATAL, error, why)
+    else:
+        notice_post(&client.notices, NOTICE_ERROR, error, reason)
+
+
+cdef int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque) noexcept nogil:
+    (<client_t *>opaque).brokers_up = count_brokers_up(json)
+    return 0        # librdkafka frees it
+
+
+cdef rd_kafka_t *client_new(int kind, dict config, client_t *opaque,
+                            rdk_dr_msg_cb on_delivery, rdk_rebalance_cb on_rebalance,
+                            rdk_offset_commit_cb on_commit) except NULL:
+    """Make a client; raise ValueError naming the property that librdkafka refuses, with its reason."""
+    cdef char why[512]
+    cdef rd_kafka_conf_t *conf = rdk.conf_new()
+    cdef rd_kafka_t *rk
+    for name, value in config.items():
+        if rdk.conf_set(conf, (<str>name).encode(), (<str>value).encode(), why, sizeof(why)) != 0:
+            rdk.conf_destroy(conf)
+            raise ValueError((<bytes>why).decode("utf-8", "replace"))
+    rdk.conf_set_opaque(conf, opaque)
+    rdk.conf_set_log_cb(conf, on_log)
+    rdk.conf_set_error_cb(conf, on_error)
+    rdk.conf_set_stats_cb(conf, on_statistics)
+    opaque.brokers_up = -1
+    if on_delivery != NULL:
+        rdk.conf_set_dr_msg_cb(conf, on_delivery)
+    if on_rebalance != NULL:
+        rdk.conf_set_rebalance_cb(conf, on_rebalance)
+    if on_commit != NULL:
+        rdk.conf_set_offset_commit_cb(conf, on_commit)
+    rk = rdk.new(kind, conf, why, sizeof(why))
+    if rk == NULL:
+        rdk.conf_destroy(conf)
+        raise ValueError((<bytes>why).decode("utf-8", "replace"))
+    return rk
+
+
+cdef list take_notices(notices_t *notices):
+    cdef notice_t notice
+    taken = []
+    while notice_take(notices, &notice):
+        taken.append((NOTICE_KINDS[notice.kind], notice.code, (<bytes>notice.text).decode("utf-8", "replace")))
+    return taken
+
+
+def load(str path):
+    """Bind the librdkafka inside the loaded extension module at ``path``; return its version, or raise ImportError."""
+    cdef char why[512]
+    if rdk_load(path.encode(), why, sizeof(why)) != 0:
+        raise ImportError((<bytes>why).decode("utf-8", "replace"))
+    return (<bytes>rdk.version_str()).decode()

@@ -1,0 +1,176 @@
+/* The librdkafka that the confluent-kafka wheel carries, bound at run time.
+ *
+ * No librdkafka header at build time and no second copy in the process: the extension module confluent_kafka.cimpl is
+ * already loaded, and the public functions of the library it links are looked up by name (DESIGN: binding). Only the
+ * public, ABI-stable structs are declared here; their sizes are asserted, and the version is checked at load.
+ */
+#pragma once
+
+#include <dlfcn.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+typedef struct rd_kafka_s rd_kafka_t;
+typedef struct rd_kafka_conf_s rd_kafka_conf_t;
+typedef struct rd_kafka_topic_s rd_kafka_topic_t;
+typedef struct rd_kafka_topic_conf_s rd_kafka_topic_conf_t;
+typedef struct rd_kafka_queue_s rd_kafka_queue_t;
+
+typedef struct rd_kafka_message_s {
+    int err;
+    rd_kafka_topic_t *rkt;
+    int32_t partition;
+    void *payload;
+    size_t len;
+    void *key;
+    size_t key_len;
+    int64_t offset;
+    void *_private;
+} rd_kafka_message_t;
+
+typedef struct rd_kafka_topic_partition_s {
+    char *topic;
+    int32_t partition;
+    int64_t offset;
+    void *metadata;
+    size_t metadata_size;
+    void *opaque;
+    int err;
+    void *_private;
+} rd_kafka_topic_partition_t;
+
+typedef struct rd_kafka_topic_partition_list_s {
+    int cnt;
+    int size;
+    rd_kafka_topic_partition_t *elems;
+} rd_kafka_topic_partition_list_t;
+
+_Static_assert(sizeof(void *) != 8 || sizeof(rd_kafka_message_t) == 72, "rd_kafka_message_t is 72 bytes");
+_Static_assert(sizeof(void *) != 8 || sizeof(rd_kafka_topic_partition_t) == 64,
+               "rd_kafka_topic_partition_t is 64 bytes");
+_Static_assert(sizeof(void *) != 8 || sizeof(rd_kafka_topic_partition_list_t) == 16, "the list is 16 bytes");
+
+/* Values of rd_kafka_resp_err_t, rd_kafka_type_t and flags that the data path names. */
+enum {
+    RDK_PRODUCER = 0,
+    RDK_CONSUMER = 1,
+    RDK_PARTITION_UA = -1,
+    RDK_OFFSET_INVALID = -1001,
+    RDK_PURGE_QUEUE_AND_INFLIGHT = 3,
+    RDK_PURGE_NON_BLOCKING = 4,
+    RDK_DESTROY_NO_CONSUMER_CLOSE = 0x8,
+    RDK_ERR_NONE = 0,
+    RDK_ERR__QUEUE_FULL = -184,
+    RDK_ERR__ASSIGN_PARTITIONS = -175,
+    RDK_ERR__REVOKE_PARTITIONS = -174,
+    RDK_ERR__PURGE_QUEUE = -152,
+    RDK_ERR__PURGE_INFLIGHT = -151,
+    RDK_ERR__FATAL = -150,
+    RDK_ERR_MSG_SIZE_TOO_LARGE = 10,
+    RDK_ERR_RECORD_LIST_TOO_LARGE = 18,
+    RDK_ERR_INVALID_RECORD = 87,
+};
+
+typedef void (*rdk_dr_msg_cb)(rd_kafka_t *, const rd_kafka_message_t *, void *);
+typedef void (*rdk_rebalance_cb)(rd_kafka_t *, int, rd_kafka_topic_partition_list_t *, void *);
+typedef void (*rdk_offset_commit_cb)(rd_kafka_t *, int, rd_kafka_topic_partition_list_t *, void *);
+typedef void (*rdk_error_cb)(rd_kafka_t *, int, const char *, void *);
+typedef int (*rdk_stats_cb)(rd_kafka_t *, char *, size_t, void *);
+typedef void (*rdk_log_cb)(const rd_kafka_t *, int, const char *, const char *);
+typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, size_t, int32_t, void *, void *);
+
+/* clang-format off */
+#define RDK_FUNCTIONS(X)                                                                                               \
+    X(const char *, version_str, (void))                                                                               \
+    X(int, version, (void))                                                                                            \
+    X(const char *, err2str, (int))                                                                                    \
+    X(const char *, err2name, (int))                                                                                   \
+    X(rd_kafka_conf_t *, conf_new, (void))                                                                             \
+    X(void, conf_destroy, (rd_kafka_conf_t *))                                                                         \
+    X(int, conf_set, (rd_kafka_conf_t *, const char *, const char *, char *, size_t))                                  \
+    X(void, conf_set_opaque, (rd_kafka_conf_t *, void *))                                                              \
+    X(void, conf_set_dr_msg_cb, (rd_kafka_conf_t *, rdk_dr_msg_cb))                                                    \
+    X(void, conf_set_rebalance_cb, (rd_kafka_conf_t *, rdk_rebalance_cb))                                              \
+    X(void, conf_set_offset_commit_cb, (rd_kafka_conf_t *, rdk_offset_commit_cb))                                      \
+    X(void, conf_set_error_cb, (rd_kafka_conf_t *, rdk_error_cb))                                                      \
+    X(void, conf_set_stats_cb, (rd_kafka_conf_t *, rdk_stats_cb))                                                      \
+    X(void, conf_set_log_cb, (rd_kafka_conf_t *, rdk_log_cb))                                                          \
+    X(rd_kafka_t *, new, (int, rd_kafka_conf_t *, char *, size_t))                                                     \
+    X(void, destroy_flags, (rd_kafka_t *, int))                                                                        \
+    X(void *, opaque, (const rd_kafka_t *))                                                                            \
+    X(int, poll, (rd_kafka_t *, int))                                                                                  \
+    X(int, outq_len, (rd_kafka_t *))                                                                                   \
+    X(int, purge, (rd_kafka_t *, int))                                                                                 \
+    X(int, fatal_error, (rd_kafka_t *, char *, size_t))                                                                \
+    X(rd_kafka_queue_t *, queue_new, (rd_kafka_t *))                                                                   \
+    X(rd_kafka_queue_t *, queue_get_main, (rd_kafka_t *))                                                              \
+    X(rd_kafka_queue_t *, queue_get_consumer, (rd_kafka_t *))                                                          \
+    X(rd_kafka_queue_t *, queue_get_partition, (rd_kafka_t *, const char *, int32_t))                                  \
+    X(void, queue_forward, (rd_kafka_queue_t *, rd_kafka_queue_t *))                                                   \
+    X(void, queue_destroy, (rd_kafka_queue_t *))                                                                       \
+    X(void, queue_io_event_enable, (rd_kafka_queue_t *, int, const void *, size_t))                                    \
+    X(int, poll_set_consumer, (rd_kafka_t *))                                                                          \
+    X(int, subscribe, (rd_kafka_t *, const rd_kafka_topic_partition_list_t *))                                         \
+    X(rd_kafka_message_t *, consumer_poll, (rd_kafka_t *, int))                                                        \
+    X(ssize_t, consume_batch_queue, (rd_kafka_queue_t *, int, rd_kafka_message_t **, size_t))                          \
+    X(void, message_destroy, (rd_kafka_message_t *))                                                                   \
+    X(const char *, rebalance_protocol, (rd_kafka_t *))                                                                \
+    X(int, assignment_lost, (rd_kafka_t *))                                                                            \
+    X(int, assign, (rd_kafka_t *, const rd_kafka_topic_partition_list_t *))                                            \
+    X(void *, incremental_assign, (rd_kafka_t *, const rd_kafka_topic_partition_list_t *))                             \
+    X(void *, incremental_unassign, (rd_kafka_t *, const rd_kafka_topic_partition_list_t *))                           \
+    X(void *, consumer_close_queue, (rd_kafka_t *, rd_kafka_queue_t *))                                                \
+    X(int, consumer_closed, (rd_kafka_t *))                                                                            \
+    X(void, error_destroy, (void *))                                                                                   \
+    X(const char *, error_string, (const void *))                                                                      \
+    X(int, offsets_store, (rd_kafka_t *, rd_kafka_topic_partition_list_t *))                                           \
+    X(int, commit, (rd_kafka_t *, const rd_kafka_topic_partition_list_t *, int))                                       \
+    X(int, get_watermark_offsets, (rd_kafka_t *, const char *, int32_t, int64_t *, int64_t *))                         \
+    X(rd_kafka_topic_partition_list_t *, topic_partition_list_new, (int))                                              \
+    X(rd_kafka_topic_partition_list_t *, topic_partition_list_copy, (const rd_kafka_topic_partition_list_t *))         \
+    X(void, topic_partition_list_destroy, (rd_kafka_topic_partition_list_t *))                                         \
+    X(rd_kafka_topic_partition_t *, topic_partition_list_add,                                                          \
+      (rd_kafka_topic_partition_list_t *, const char *, int32_t))                                                      \
+    X(rd_kafka_topic_t *, topic_new, (rd_kafka_t *, const char *, rd_kafka_topic_conf_t *))                            \
+    X(rd_kafka_topic_conf_t *, default_topic_conf_dup, (rd_kafka_t *))                                                 \
+    X(void, topic_conf_set_partitioner_cb, (rd_kafka_topic_conf_t *, rdk_partitioner_cb))                              \
+    X(int32_t, msg_partitioner_random, (const rd_kafka_topic_t *, const void *, size_t, int32_t, void *, void *))      \
+    X(void, topic_destroy, (rd_kafka_topic_t *))                                                                       \
+    X(int, produce_batch, (rd_kafka_topic_t *, int32_t, int, rd_kafka_message_t *, int))
+/* clang-format on */
+
+typedef struct {
+#define X(ret, name, args) ret(*name) args;
+    RDK_FUNCTIONS(X)
+#undef X
+} rdk_api_t;
+
+static rdk_api_t rdk;
+
+/* incremental_assign, consumer_close_queue and others need 2.0; the struct layouts above are those of 2.x. */
+#define RDK_OLDEST_VERSION 0x02060000
+#define RDK_NEXT_MAJOR 0x03000000
+
+/* Bind every function out of the shared object at `path`, which must be loaded already.
+ * Returns 0, or -1 with a sentence in `why`. */
+static int rdk_load(const char *path, char *why, size_t why_size) {
+    void *object = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
+    if (object == NULL) {
+        snprintf(why, why_size, "%s is not loaded: import confluent_kafka first", path);
+        return -1;
+    }
+#define X(ret, name, args)                                                                                           \
+    if ((*(void **)(&rdk.name) = dlsym(object, "rd_kafka_" #name)) == NULL) {                                        \
+        snprintf(why, why_size, "%s does not offer rd_kafka_" #name ": install confluent-kafka 2.6 or newer", path); \
+        return -1;                                                                                                   \
+    }
+    RDK_FUNCTIONS(X)
+#undef X
+    if (rdk.version() < RDK_OLDEST_VERSION || rdk.version() >= RDK_NEXT_MAJOR) {
+        snprintf(why, why_size, "librdkafka %s in %s: this build is made for 2.6 up to 2.x", rdk.version_str(), path);
+        return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,26 @@
+/* Takes back what vector_begin.h and its includer defined, so that the next level can define it anew. */
+#undef VEC_ISA
+#undef VEC_TARGET
+#undef VEC_WIDTH
+#undef VEC_LOOKUP
+#undef VEC_PASTE_
+#undef VEC_PASTE
+#undef VEC_FN
+#undef VEC_INLINE
+#undef vec_t
+#undef vec_load
+#undef vec_store
+#undef vec_zero
+#undef vec_splat
+#undef vec_or
+#undef vec_and
+#undef vec_xor
+#undef vec_eq
+#undef vec_min
+#undef vec_subs
+#undef vec_less_signed
+#undef vec_mask
+#undef vec_lookup
+#undef vec_table
+#undef vec_high_nibbles
+#undef vec_earlier

@@ -1,0 +1,432 @@
+"""The Consul agent, as far as the Supervisor needs it; the only importer of ``consul``.
+
+python-consul2's synchronous HTTP client runs in daemon threads of our own. ``concurrent.futures`` joins its threads
+when the interpreter exits, so that a blocking query in flight would hold the exit for half a minute; a daemon thread is
+left. There is one thread for blocking queries, one for other KV requests, which Consul's servers answer, and one for
+what the agent answers by itself: a heartbeat never waits behind a blocking query or a cluster without a leader.
+
+Only the library's HTTP layer is used: its ``Consul`` class lets CONSUL_HTTP_ADDR and others overrule the arguments, and
+its ``service.register`` takes one check.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import queue
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import requests
+import structlog
+import urllib3
+from consul.base import Response
+from consul.std import HTTPClient
+from pydantic import SecretStr
+
+from supervisor.errors import AgentRefusedError, AgentUnavailableError
+from supervisor.settings import Settings
+from supervisor.values import ConsulAddress
+
+log = structlog.get_logger("supervisor.agent")
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_S: Final = 3.0
+LOCAL_TIMEOUT_S: Final = 5.0
+# Above the seven seconds for which an agent holds a request while the servers elect a leader.
+KV_TIMEOUT_S: Final = 10.0
+# Beyond the sum of a request's own timeouts: name resolution and answers that come byte by byte are not in it.
+OVERALL_MARGIN_S: Final = 3.0
+MAX_SHOWN_CHARACTERS: Final = 200
+_TOKEN_VARIABLES: Final = "CONSUL_HTTP_TOKEN or CONSUL_HTTP_TOKEN_FILE"  # noqa: S105 - their names
+
+
+@dataclass(frozen=True, slots=True)
+class KvDirectory:
+    """One snapshot of the workspace's directory: ``entries`` by key below it, None if there is no such directory.
+
+    ``index`` is what the next blocking query waits beyond; ``modify_indexes`` are for ``kv_cas``, by key.
+    """
+
+    index: int
+    entries: Mapping[str, bytes] | None
+    modify_indexes: Mapping[str, int]
+
+
+class ConsulAgent:
+    """Every method is bounded in time and raises AgentUnavailableError or AgentRefusedError.
+
+    ``errors_total`` counts those. Those in ``on_restored`` are told when an agent that did not answer answers
+    again: it may have forgotten everything meanwhile.
+    """
+
+    def __init__(
+        self, settings: Settings, *, local_timeout_s: float = LOCAL_TIMEOUT_S, kv_timeout_s: float = KV_TIMEOUT_S
+    ) -> None:
+        self.errors_total = 0
+        self.on_restored: list[Callable[[], None]] = []
+        self._settings = settings
+        self._address = settings.consul_dsn
+        self._token = _Token(settings.consul_http_token, settings.consul_http_token_file)
+        self._local_timeout_s = local_timeout_s
+        self._kv_timeout_s = kv_timeout_s
+        self._lanes: dict[str, _Lane] = {}
+        self._answers = True
+        if self._address.scheme == "https" and not settings.consul_http_ssl_verify:
+            log.warning("the Consul agent's certificate is not checked", because="CONSUL_HTTP_SSL_VERIFY is false")
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+    async def kv_directory(self, index: int, wait_s: float) -> KvDirectory:
+        """Read the whole directory; with ``index`` above 0 as a blocking query, for at most about ``wait_s``."""
+        asked = f"read the KV directory '{self._settings.kv_directory}'"
+        params = [("recurse", "1"), *self._datacenter()]
+        timeout_s = self._kv_timeout_s
+        if index > 0:
+            params += [("index", str(index)), ("wait", f"{max(1, round(wait_s * 1000))}ms")]
+            timeout_s += wait_s + wait_s / 16  # the agent adds up to a sixteenth, against thundering herds
+        path = f"/v1/kv/{self._settings.kv_directory}/"
+        response = await self._request("watch" if index > 0 else "kv", "get", path, params, timeout_s, asked)
+        if response.code != 404:
+            self._check(response, asked)
+        return self._kv_directory_of(response, asked)
+
+    async def kv_cas(self, key: str, value: str, modify_index: int) -> bool:
+        """Write a key of the directory if nobody did since ``modify_index`` (0: if it is not there)."""
+        asked = f"write the key '{self._settings.kv_directory}/{key}'"
+        path = f"/v1/kv/{self._settings.kv_directory}/{key}"
+        params = [("cas", str(modify_index)), *self._datacenter()]
+        response = await self._request("kv", "put", path, params, self._kv_timeout_s, asked, value)
+        self._check(response, asked)
+        return bool(response.body.strip() == "true")
+
+    async def register(self, definition: Mapping[str, object]) -> None:
+        """Register a service with its checks in one request; checks it had and that are not there any more go."""
+        await self._local(
+            "/v1/agent/service/register",
+            "register the service",
+            json.dumps(definition),
+            [("replace-existing-checks", "true")],
+        )
+
+    async def ttl_update(self, check_id: str, status: str, output: str) -> None:
+        """Report a TTL check's status and sentence."""
+        body = json.dumps({"Status": status, "Output": output})
+        await self._local(f"/v1/agent/check/update/{check_id}", f"update the check '{check_id}'", body)
+
+    async def deregister(self, service_id: str) -> None:
+        """Remove a service with its checks; one that is not there is as good."""
+        await self._local(f"/v1/agent/service/deregister/{service_id}", "deregister the service", unknown_is_fine=True)
+
+    async def own_address(self) -> str:
+        """Find the address of this machine on the route to the agent."""
+        try:
+            return await self._lane("local").call(lambda _http: _own_address(self._address), self._local_timeout_s)
+        except OSError as error:  # TimeoutError is one
+            self.errors_total += 1
+            reason = "the host name cannot be resolved" if isinstance(error, socket.gaierror) else "no answer in time"
+            raise self._no_answer("find the way to it", reason) from None
+
+    def close(self) -> None:
+        """Let the threads end. One that waits for an answer is left; it does not hold the process's exit."""
+        for lane in self._lanes.values():
+            lane.close()
+        self._lanes.clear()
+
+    async def _local(
+        self,
+        path: str,
+        asked: str,
+        body: str = "",
+        params: list[tuple[str, str]] | None = None,
+        *,
+        unknown_is_fine: bool = False,
+    ) -> None:
+        response = await self._request("local", "put", path, params or [], self._local_timeout_s, asked, body)
+        if not (unknown_is_fine and response.code == 404):
+            self._check(response, asked)
+
+    async def _request(  # noqa: PLR0917 - private, and each is needed
+        self,
+        lane: str,
+        method: str,
+        path: str,
+        params: list[tuple[str, str]],
+        timeout_s: float,
+        asked: str,
+        body: str | None = None,
+    ) -> Response:
+        def work(http: HTTPClient) -> Response:
+            http.timeout = (CONNECT_TIMEOUT_S, timeout_s)
+            token = self._token.read()
+            headers = {"X-Consul-Token": token} if token else {}
+            more = {} if body is None else {"data": body.encode()}
+            return getattr(http, method)(lambda response: response, path, params=params, headers=headers, **more)
+
+        thread = self._lane(lane)
+        try:
+            response = await thread.call(work, CONNECT_TIMEOUT_S + timeout_s + OVERALL_MARGIN_S)
+        except (TimeoutError, requests.exceptions.RequestException) as error:
+            self.errors_total += 1
+            self._answers = False
+            if isinstance(error, TimeoutError) and self._lanes.get(lane) is thread:
+                # Stuck in an answer that never ends; left alone it ends some day.
+                self._lanes.pop(lane).close()
+            raise self._no_answer(asked, _reason(error)) from None
+        except AgentRefusedError:
+            self.errors_total += 1
+            raise
+        # A rotated token too: an agent brings checks to the catalogue with the token they were registered with.
+        if not self._answers or self._token.rotated():
+            self._answers = True
+            for tell in self.on_restored:
+                tell()
+        return response
+
+    def _lane(self, name: str) -> _Lane:
+        if name not in self._lanes:
+            self._lanes[name] = _Lane(f"consul-{name}", lambda: _http_client(self._settings))
+        return self._lanes[name]
+
+    def _datacenter(self) -> list[tuple[str, str]]:
+        return [("dc", self._settings.consul_datacenter)] if self._settings.consul_datacenter else []
+
+    def _no_answer(self, asked: str, reason: str) -> AgentUnavailableError:
+        return AgentUnavailableError(
+            f"Consul agent at {_shown(self._address)}: {reason}, when asked to {asked};"
+            " check CONSUL_DSN and that the agent runs"
+        )
+
+    def _check(self, response: Response, asked: str) -> None:
+        """Raise what an answer other than success means."""
+        if 200 <= response.code < 300:
+            return
+        self.errors_total += 1
+        said = " ".join(self._token.redacted(response.body).split())[:MAX_SHOWN_CHARACTERS]
+        met = f"Consul agent at {_shown(self._address)} answered {response.code} ({said}) when asked to {asked}"
+        if response.code == 429 or response.code >= 500:
+            raise AgentUnavailableError(f"{met}; it is tried again")
+        if response.code in (401, 403):
+            raise AgentRefusedError(f"{met}; give a token that allows it in {_TOKEN_VARIABLES}")
+        if response.code == 404:
+            raise AgentRefusedError(f"{met}; the agent does not know it")
+        raise AgentRefusedError(f"{met}; check CONSUL_DSN and the agent's log")
+
+    def _kv_directory_of(self, response: Response, asked: str) -> KvDirectory:
+        try:
+            index = int(response.headers["X-Consul-Index"])
+            if response.code == 404:
+                # To a token that may read nothing the directory looks deleted, and the streams must not stop for that.
+                if response.headers.get("X-Consul-Results-Filtered-By-Acls") == "true":
+                    self.errors_total += 1
+                    raise AgentRefusedError(
+                        f"Consul agent at {_shown(self._address)}: the token may not {asked};"
+                        f" give one that allows it in {_TOKEN_VARIABLES}"
+                    )
+                return KvDirectory(index, None, {})
+            entries: dict[str, bytes] = {}
+            modify_indexes: dict[str, int] = {}
+            for item in json.loads(response.body):
+                key = item["Key"].removeprefix(f"{self._settings.kv_directory}/")
+                entries[key] = base64.b64decode(item["Value"] or "")
+                modify_indexes[key] = int(item["ModifyIndex"])
+        except (KeyError, TypeError, ValueError):
+            self.errors_total += 1
+            raise AgentRefusedError(
+                f"{_shown(self._address)} answered {response.code} as no Consul agent does, when asked to {asked};"
+                " check CONSUL_DSN"
+            ) from None
+        return KvDirectory(index, entries, modify_indexes)
+
+
+class _Token:
+    """The ACL token; a file wins over the variable and is read again when it changed."""
+
+    def __init__(self, given: SecretStr | None, file: str | None) -> None:
+        self._token = given.get_secret_value() if given else ""
+        self._file = Path(file) if file else None
+        self._seen: tuple[int, int, int] | None = None
+        self._rotated = False
+
+    def rotated(self) -> bool:
+        """Whether another token was read than before, since this was last asked."""
+        rotated, self._rotated = self._rotated, False
+        return rotated
+
+    def read(self) -> str:
+        if self._file is not None:
+            try:
+                stat = self._file.stat()
+                seen = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+                if seen != self._seen:
+                    text = self._file.read_text(encoding="utf-8").strip()
+                    # An empty file is one that is being written.
+                    if text:
+                        self._rotated |= text != self._token
+                        self._token = text
+                        self._seen = seen
+            except (OSError, ValueError) as error:
+                if not self._token:
+                    reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+                    raise AgentRefusedError(f"CONSUL_HTTP_TOKEN_FILE cannot be read ({reason})") from None
+        return self._token
+
+    def redacted(self, text: str) -> str:
+        return text.replace(self._token, "***") if self._token else text
+
+
+class _Lane:
+    """One daemon thread with one HTTP session; does one call after the other."""
+
+    def __init__(self, name: str, make_http: Callable[[], HTTPClient]) -> None:
+        self._calls: queue.SimpleQueue[tuple[Callable[[HTTPClient], Any], asyncio.Future[Any]] | None] = (
+            queue.SimpleQueue()
+        )
+        threading.Thread(target=self._run, args=(make_http,), name=name, daemon=True).start()
+
+    async def call(self, work: Callable[[HTTPClient], T], bound_s: float) -> T:
+        """Return what ``work`` returns; TimeoutError after ``bound_s``, the wait for earlier calls included."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._calls.put((work, future))
+        async with asyncio.timeout(bound_s):
+            return await future
+
+    def close(self) -> None:
+        self._calls.put(None)
+
+    def _run(self, make_http: Callable[[], HTTPClient]) -> None:
+        http: HTTPClient | None = None
+        while (call := self._calls.get()) is not None:
+            work, future = call
+            if future.cancelled():
+                continue
+            result: Any = None
+            error: BaseException | None = None
+            try:
+                if http is None:
+                    http = make_http()
+                result = work(http)
+            except BaseException as failed:  # noqa: BLE001 - belongs to the caller, whatever it is
+                error = failed
+            try:
+                future.get_loop().call_soon_threadsafe(_settle, future, result, error)
+            except RuntimeError:
+                break  # the loop is closed: nobody waits any more
+        if http is not None:
+            http.session.close()
+
+
+def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+def _http_client(settings: Settings) -> HTTPClient:
+    address = settings.consul_dsn
+    cert = (settings.consul_client_cert, settings.consul_client_key) if settings.consul_client_cert else None
+    verify: bool | str = False
+    if settings.consul_http_ssl_verify:
+        # The system's authorities, as other Consul tools do, rather than the list that comes with requests.
+        verify = settings.consul_cacert or ssl.get_default_verify_paths().cafile or True
+    if address.scheme == "unix":
+        http = HTTPClient("localhost", 80, "http")
+        http.session.mount("http://", _UnixAdapter(address.socket_path))
+    else:
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        http = HTTPClient(host, address.port, address.scheme, verify, cert)
+    # An agent is a neighbour: proxies and .netrc, which may be there for the Calculator, do not concern it.
+    http.session.trust_env = False
+    # requests would carry the token along to wherever a redirect points.
+    http.session.max_redirects = 0
+    return http
+
+
+class _UnixAdapter(requests.adapters.HTTPAdapter):
+    """HTTP over a unix socket."""
+
+    def __init__(self, socket_path: str) -> None:
+        self._socket_path = socket_path
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        socket_path = self._socket_path
+
+        class Connection(urllib3.connection.HTTPConnection):
+            def connect(self) -> None:
+                self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                self.sock.settimeout(CONNECT_TIMEOUT_S)
+                try:
+                    self.sock.connect(socket_path)
+                except OSError as error:
+                    raise urllib3.exceptions.NewConnectionError(self, os.strerror(error.errno or 0)) from error
+
+        class Pool(urllib3.HTTPConnectionPool):
+            ConnectionCls = Connection
+
+        self.poolmanager.pool_classes_by_scheme = {"http": Pool}
+
+
+def _shown(address: ConsulAddress) -> str:
+    if address.scheme == "unix":
+        return address.socket_path
+    return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
+
+
+def _reason(error: BaseException) -> str:
+    """Say in a few words why there was no answer; the library's own message has the URL in it."""
+    cause: Any = error
+    seen = 0
+    while cause is not None and seen < 10:
+        if isinstance(cause, requests.exceptions.TooManyRedirects):
+            return "it redirects, which no agent does"
+        if isinstance(cause, (requests.exceptions.Timeout, TimeoutError)):
+            return "no answer in time"
+        if isinstance(cause, ssl.SSLError):
+            what = getattr(cause, "verify_message", "") or str(cause.reason or "handshake failed").lower()
+            return f"TLS failed ({what}; see CONSUL_CACERT, CONSUL_CLIENT_CERT and whether the agent speaks TLS)"
+        if isinstance(cause, socket.gaierror):
+            return "the host name cannot be resolved"
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return os.strerror(cause.errno).lower()
+        nested = [arg for arg in cause.args if isinstance(arg, BaseException)]
+        cause = getattr(cause, "reason", None) or cause.__cause__ or cause.__context__ or next(iter(nested), None)
+        seen += 1
+    return "the connection broke"
+
+
+def _own_address(agent: ConsulAddress) -> str:
+    """Ask the kernel which source address it would use: connecting a UDP socket sends nothing.
+
+    To an agent on this machine that is loopback, which helps nobody else: then the address of the default route
+    (towards an address that is reserved for documentation), loopback only if there is no route at all.
+    """
+    found = "127.0.0.1"
+    if agent.scheme != "unix":
+        for family, kind, protocol, _, target in socket.getaddrinfo(agent.host, agent.port, type=socket.SOCK_DGRAM):
+            try:
+                with socket.socket(family, kind, protocol) as probe:
+                    probe.connect(target)
+                    found = str(probe.getsockname()[0])
+                    break
+            except OSError:
+                continue
+    if found.startswith("127.") or found == "::1":
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.connect(("192.0.2.1", 9))
+                found = str(probe.getsockname()[0])
+        except OSError:
+            pass
+    return found

@@ -1,0 +1,384 @@
+"""The Calculator: spawn, watch, restart with back-off, stop in order.
+
+A run is one process. The listener (the relay) gets its STDIN and STDOUT and is told when it is over; STDERR is logged
+here. Every end that was not asked for counts as a failure, exit status 0 too: a Calculator is to run until its STDIN
+ends. A run that lasted STABLE_S wipes the slate. After CRASH_LOOP_AFTER failures in a row the state is crash-loop, and
+stays so through the next attempts until one of them is stable: a check must not turn green with every attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from signal import SIGCONT, SIGKILL, SIGTERM
+from typing import Final, Protocol
+
+import structlog
+
+from supervisor import _spawn, program
+from supervisor.backoff import Backoff
+from supervisor.errors import SupervisorError
+from supervisor.logs import state_changed
+from supervisor.reaper import ExitStatus, Reaper, signal_group
+from supervisor.states import CALCULATOR, CalculatorState, Lifecycle
+from supervisor.stderr_log import StderrLog
+
+__all__ = ["STABLE_S", "Calculator", "ExitStatus", "Listener", "Run"]
+
+log = structlog.get_logger("supervisor.calculator")
+
+STABLE_S: Final = 10.0
+"""A run that lasted this long is no failed start: the next restart is at once again."""
+
+PIPE_BYTES: Final = 1 << 20
+"""Size asked for STDIN and STDOUT; an unprivileged process may be refused and keeps the kernel's 64 KiB."""
+
+_STDERR_REST_S: Final = 1.0  # for logging what the pipe still holds at the end of a run
+_UNKILLABLE_S: Final = 5.0  # after SIGKILL; only uninterruptible sleep lasts longer, and nothing can be done about it
+
+
+@dataclass
+class Run:
+    """One process. The listener owns ``stdin_fd`` and ``stdout_fd``: our ends, non-blocking, 1 MiB where allowed.
+
+    ``terminate_sent``: our SIGTERM or SIGKILL came before its end.
+    """
+
+    number: int
+    pid: int
+    stdin_fd: int
+    stdout_fd: int
+    started_s: float = field(default_factory=time.monotonic)
+    terminate_sent: bool = False
+
+
+class Listener(Protocol):
+    """Who gets the Calculator's streams. Neither method may wait for ``stop`` or ``restart``: those wait for it."""
+
+    async def calculator_started(self, run: Run) -> None:
+        """Take the descriptors of a new run."""
+
+    async def calculator_exited(self, run: Run, status: ExitStatus) -> None:
+        """Return when STDOUT has been read to its end and everything is ready for the next run."""
+
+
+@dataclass
+class _Ending:
+    """An ordered end under way; loop times. The timers work on when whoever asked for the end is cancelled."""
+
+    terminate_at_s: float
+    kill_at_s: float
+    timers: list[asyncio.TimerHandle] = field(default_factory=list)
+
+    def cancel_timers(self) -> None:
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+
+
+class Calculator:
+    """Keeps one program running. ``run`` is the restart loop; ``stop`` ends it, ``restart`` ends one run of it.
+
+    ``command``: program and arguments; the program is looked up on PATH when it has no slash. ``withheld``: names of
+    environment variables that the Calculator must not see; everything else of ``environ`` (default: this process's) is
+    passed on byte for byte. To be used on the main thread, inside the running loop.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        listener: Listener,
+        reaper: Reaper,
+        backoff_max_s: float,
+        withheld: frozenset[str],
+        environ: Mapping[bytes, bytes] | None = None,
+        stable_s: float = STABLE_S,
+    ) -> None:
+        self.lifecycle = Lifecycle("calculator", CALCULATOR, CalculatorState.STOPPED, state_changed)
+        self.restarts = 0
+        self.last_exit: ExitStatus | None = None
+        self.last_stderr_line: str | None = None
+        self._fault: str | None = None  # why the present run is killed
+        self._command = tuple(command)
+        self._listener = listener
+        self._reaper = reaper
+        self._backoff = Backoff(backoff_max_s)
+        self._stable_s = stable_s
+        hidden = {os.fsencode(name) for name in withheld}
+        everything = os.environb if environ is None else environ
+        self._environ = {name: value for name, value in everything.items() if name not in hidden}
+        self._runs = 0
+        self._run: Run | None = None
+        self._ended: asyncio.Future[ExitStatus] | None = None
+        self._ending: _Ending | None = None
+        self._next_start_s = 0.0
+        self._stop_asked = False
+        self._restart_why: str | None = None
+        self._wake = asyncio.Event()
+        self._run_over = asyncio.Event()
+        self._run_over.set()
+        self._all_over = asyncio.Event()
+        self._all_over.set()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the present run."""
+        return self._run.pid if self._run is not None else None
+
+    @property
+    def failures(self) -> int:
+        """Runs that ended by themselves and starts that failed, in a row, since the last stable run."""
+        return self._backoff.failures
+
+    def check(self) -> str:
+        """Return the path of the program; raise ProgramNotFoundError (127) or ProgramNotExecutableError (126)."""
+        return program.find(self._command[0], os.fsdecode(self._environ.get(b"PATH", os.fsencode(os.defpath))))
+
+    async def run(self) -> None:
+        """Start, wait, restart, until ``stop``. The first start may raise ProgramNotFoundError and its like.
+
+        Cancelled, or failed by its listener, it kills the Calculator at once.
+        """
+        self._all_over.clear()
+        try:
+            why = "first start"
+            while not self._stop_asked:
+                if self.lifecycle.state is not CalculatorState.CRASH_LOOP:
+                    self.lifecycle.change(CalculatorState.STARTING, why)
+                self._restart_why = None
+                self._wake.clear()
+                started = self._start()
+                if started is not None:
+                    await self._see_through(*started)
+                why = await self._pause()
+        finally:
+            await self._kill_what_is_left()
+            if self.lifecycle.state is not CalculatorState.STOPPED:
+                self.lifecycle.change(CalculatorState.STOPPED, "no further run")
+            self._all_over.set()
+
+    async def stop(self, *, close_stdin: Callable[[], None], at_once: bool, grace_s: float) -> ExitStatus | None:
+        """End the restart loop for good: EOF, SIGTERM at half of ``grace_s`` (``at_once``: now), SIGKILL at its end.
+
+        Each step is skipped when the process is gone. Works in every state; a later call can only draw the end nearer.
+        Returns, after the listener was done, how the last run ended; None if there never was one.
+        """
+        self._stop_asked = True
+        self._wake.set()
+        self._end_run("the Supervisor stops", close_stdin, at_once=at_once, grace_s=grace_s)
+        await self._all_over.wait()
+        return self.last_exit
+
+    async def restart(self, why: str, *, close_stdin: Callable[[], None], grace_s: float) -> None:
+        """End the present run in the same way and start the next one at once, also out of a back-off.
+
+        Returns when the old run is gone and the listener done with it. Counts as no failure.
+        """
+        self._restart_why = why
+        self._wake.set()
+        self._end_run(why, close_stdin, at_once=False, grace_s=grace_s)
+        await self._run_over.wait()
+
+    def shorten_grace(self, grace_s: float) -> None:
+        """An end that is under way is over ``grace_s`` from now at the latest."""
+        if self._ending is not None:
+            self._set_end(self._ending, at_once=False, grace_s=grace_s)
+
+    def fail_run(self, why: str) -> None:
+        """Kill the present run, and count it as a failure for this reason. Nothing if it ends already."""
+        if self._run is not None and self._ended is not None and not self._ended.done() and self._ending is None:
+            self._fault = self._fault or why
+            signal_group(self._run.pid, SIGKILL)
+
+    def forward(self, signum: int) -> None:
+        """Send a signal to the Calculator's process group."""
+        if self._run is not None:
+            signal_group(self._run.pid, signum)
+
+    # ---------------------------------------------------------------- one run
+
+    def _start(self) -> tuple[Run, StderrLog] | None:
+        """The next run, or None when it could not be started; SupervisorError if none ever was and none can be."""
+        try:
+            run, stderr = self._spawn()
+        except (OSError, SupervisorError) as error:
+            if self._runs == 0:
+                fatal = error if isinstance(error, SupervisorError) else program.start_error(error, self._command[0])
+                if fatal is not None:
+                    raise fatal from None
+            self._fail(f"the start failed: {error}")
+            return None
+        self._runs = run.number
+        self.restarts = run.number - 1
+        self._run = run
+        self._ended = self._reaper.watch(run.pid)
+        self._run_over.clear()
+        if self.lifecycle.state is CalculatorState.CRASH_LOOP:
+            log.info("calculator started again", pid=run.pid, run=run.number)
+        else:
+            looping = self._backoff.crash_loop
+            state = CalculatorState.CRASH_LOOP if looping else CalculatorState.RUNNING
+            self.lifecycle.change(state, f"pid {run.pid}, run {run.number}")
+        return run, stderr
+
+    def _spawn(self) -> tuple[Run, StderrLog]:
+        path = self.check()
+        opened: list[int] = []
+        ours: list[int] = []
+        try:
+            stdin_read, stdin_write = _pipe(opened, PIPE_BYTES)
+            stdout_read, stdout_write = _pipe(opened, PIPE_BYTES)
+            stderr_read, stderr_write = _pipe(opened, None)
+            ends = [stdin_write, stdout_read, stderr_read]
+            for fd in ends:
+                os.set_blocking(fd, False)
+            pid = _spawn.spawn(
+                os.fsencode(path),
+                [os.fsencode(word) for word in self._command],
+                [name + b"=" + value for name, value in self._environ.items()],
+                stdin_read,
+                stdout_write,
+                stderr_write,
+            )
+            ours = ends
+        finally:
+            # No read end of STDIN is kept: it would hide from the writer that the Calculator is gone.
+            for fd in opened:
+                if fd not in ours:
+                    os.close(fd)
+        run = Run(number=self._runs + 1, pid=pid, stdin_fd=stdin_write, stdout_fd=stdout_read)
+        return run, StderrLog(stderr_read, pid)
+
+    async def _see_through(self, run: Run, stderr: StderrLog) -> None:
+        """Until the process is gone and the listener done with it."""
+        ended = self._ended
+        assert ended is not None
+        stable = asyncio.get_running_loop().call_later(self._stable_s, self._on_stable, run)
+        try:
+            await self._listener.calculator_started(run)
+            status = await asyncio.shield(ended)
+        finally:
+            stable.cancel()
+            # What was left of its process group was killed with it: STDERR has an end, or a stranger holds it.
+            await stderr.finish(_STDERR_REST_S if ended.done() else 0.0)
+            self.last_stderr_line = stderr.last_line
+        lasted_s = round(time.monotonic() - run.started_s, 3)
+        asked = self._ending is not None
+        self._forget_run()
+        self.last_exit = status
+        log.info("calculator ended", pid=run.pid, run=run.number, status=str(status), lasted_s=lasted_s, asked=asked)
+        if not asked:
+            last_words = f", its last line on STDERR: {stderr.last_line}" if stderr.last_line else ""
+            self._fail(f"{self._fault or status} after {lasted_s:g} s{last_words}")
+        self._fault = None
+        try:
+            await self._listener.calculator_exited(run, status)
+        finally:
+            self._run_over.set()
+
+    def _on_stable(self, run: Run) -> None:
+        self._backoff.reset()
+        if self.lifecycle.state is CalculatorState.CRASH_LOOP:
+            self.lifecycle.change(CalculatorState.RUNNING, f"run {run.number} has been stable for {self._stable_s:g} s")
+
+    def _fail(self, why: str) -> None:
+        delay_s = self._backoff.failed()
+        self._next_start_s = time.monotonic() + delay_s
+        why = f"{why}; failure {self.failures} in a row, next start in {delay_s:.1f} s"
+        if self.lifecycle.state is CalculatorState.CRASH_LOOP:
+            log.warning("calculator failed again", why=why)
+            return
+        self.lifecycle.change(CalculatorState.CRASH_LOOP if self._backoff.crash_loop else CalculatorState.BACKOFF, why)
+
+    async def _pause(self) -> str:
+        """Wait for the time of the next start, for a stop or for a restart. Returns why there is a next start."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self._next_start_s - time.monotonic())):
+                await self._wake.wait()
+        return self._restart_why or f"failure {self.failures}, its delay is over"
+
+    def _forget_run(self) -> None:
+        if self._ending is not None:
+            self._ending.cancel_timers()
+            self._ending = None
+        self._run = None
+        self._ended = None
+
+    async def _kill_what_is_left(self) -> None:
+        run, ended = self._run, self._ended
+        if run is None or ended is None:
+            return
+        if self.lifecycle.state is not CalculatorState.STOPPING:
+            self.lifecycle.change(CalculatorState.STOPPING, "the restart loop was broken off")
+        if not ended.done():
+            signal_group(run.pid, SIGKILL)
+            await asyncio.wait({ended}, timeout=_UNKILLABLE_S)
+        self._forget_run()
+        self._run_over.set()
+
+    # ---------------------------------------------------------------- the end of one run
+
+    def _end_run(self, why: str, close_stdin: Callable[[], None], *, at_once: bool, grace_s: float) -> None:
+        if self._ended is None or self._ended.done():
+            return
+        if self._ending is not None:
+            self._set_end(self._ending, at_once=at_once, grace_s=grace_s)
+            return
+        self._ending = ending = _Ending(terminate_at_s=math.inf, kill_at_s=math.inf)
+        self.lifecycle.change(CalculatorState.STOPPING, why)
+        try:
+            close_stdin()
+        finally:
+            self._set_end(ending, at_once=at_once, grace_s=grace_s)
+
+    def _set_end(self, ending: _Ending, *, at_once: bool, grace_s: float) -> None:
+        """Draw the end nearer if this is nearer; never put it off."""
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        ending.terminate_at_s = min(ending.terminate_at_s, now_s if at_once else now_s + grace_s / 2)
+        ending.kill_at_s = min(ending.kill_at_s, now_s + grace_s)
+        ending.cancel_timers()
+        if self._run is not None and not self._run.terminate_sent:
+            if ending.terminate_at_s <= now_s:
+                self._terminate()
+            else:
+                ending.timers.append(loop.call_at(ending.terminate_at_s, self._terminate))
+        ending.timers.append(loop.call_at(ending.kill_at_s, self._kill, ending))
+
+    def _terminate(self) -> None:
+        if self._run is None or self._ended is None or self._ended.done():
+            return
+        self._run.terminate_sent = True
+        log.info("SIGTERM to the calculator", pid=self._run.pid)
+        signal_group(self._run.pid, SIGTERM)
+        signal_group(self._run.pid, SIGCONT)  # a stopped process could not act on it
+
+    def _kill(self, ending: _Ending) -> None:
+        if self._run is None or self._ended is None or self._ended.done():
+            return
+        self._run.terminate_sent = True
+        log.warning("the calculator did not end within its grace: SIGKILL", pid=self._run.pid)
+        signal_group(self._run.pid, SIGKILL)
+        ending.timers.append(asyncio.get_running_loop().call_later(_UNKILLABLE_S, self._give_up, self._ended))
+
+    def _give_up(self, ended: asyncio.Future[ExitStatus]) -> None:
+        if not ended.done():
+            log.error("SIGKILL did not end the calculator: it hangs in the kernel and is left behind", pid=self.pid)
+            ended.set_result(ExitStatus(code=None, signal=None))
+
+
+def _pipe(opened: list[int], size_bytes: int | None) -> tuple[int, int]:
+    """A pipe closed on exec, its ends noted in ``opened``."""
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    opened += (read_fd, write_fd)
+    if size_bytes is not None:
+        with contextlib.suppress(OSError):  # an unprivileged process has a limit; the kernel's default works too
+            fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, size_bytes)
+    return read_fd, write_fd

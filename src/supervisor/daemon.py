@@ -1,0 +1,241 @@
+"""The composition root: makes the parts, starts them in order, turns signals into orders, and ends in order.
+
+Start: relay, registration, Calculator, configuration; each works while the others wait for their peers.
+End: nobody is sent to a closing instance, so it leaves Consul first; then stop taking, EOF, SIGTERM, SIGKILL, the rest
+of STDOUT, flush, commit, leave the group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Coroutine
+from importlib.metadata import version
+from typing import Any, Final
+
+import structlog
+
+from supervisor.agent import ConsulAgent
+from supervisor.calculator import Calculator
+from supervisor.errors import SupervisorError
+from supervisor.health import CheckReport, Facts, calculator_check, supervisor_check
+from supervisor.http import StatusServer
+from supervisor.logs import dropped_lines, state_changed
+from supervisor.reaper import Reaper
+from supervisor.registration import Registration
+from supervisor.relay import Relay
+from supervisor.resync import Resync
+from supervisor.settings import SECRET_VARIABLES, Settings
+from supervisor.standstill import Standstill
+from supervisor.states import DAEMON, DaemonState, Lifecycle
+
+log = structlog.get_logger("supervisor.daemon")
+
+HEALTH_INTERVAL_S: Final = 0.5
+"""How often the checks are worked out anew; a change is announced at once, the same report only as a heartbeat."""
+
+DEREGISTER_DEADLINE_S: Final = 1.0
+
+_FORWARDED: Final = (
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGQUIT,
+    signal.SIGALRM,
+    signal.SIGVTALRM,
+    signal.SIGPROF,
+    signal.SIGWINCH,
+    signal.SIGCONT,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGURG,
+    signal.SIGPWR,
+)
+
+
+class Daemon:
+    """All parts of one Supervisor. ``run`` returns the exit status."""
+
+    def __init__(self, settings: Settings, reaper: Reaper) -> None:
+        self.lifecycle = Lifecycle("supervisor", DAEMON, DaemonState.STARTING, state_changed)
+        self._settings = settings
+        self._version = version("supervisor")
+        self._stop_asked = asyncio.Event()
+        self._grace_s = settings.shutdown_graceperiod_s
+        self._stopping: asyncio.Task[object] | None = None
+        self._relay = Relay(settings, self._restart_calculator, self._fail_calculator)
+        self._calculator = Calculator(
+            (settings.program, *settings.args),
+            listener=self._relay,
+            reaper=reaper,
+            backoff_max_s=settings.restart_backoff_max_s,
+            withheld=SECRET_VARIABLES,
+        )
+        self._stdin_standstill = Standstill()
+        self._output_standstill = Standstill()
+        self._agent = ConsulAgent(settings)
+        self._resync = Resync(self._agent, settings, self._relay.adopt)
+        self._registration = Registration(self._agent, settings, self._checks)
+
+    async def run(self) -> int:
+        """Until SIGTERM or SIGINT; raise SupervisorError when it cannot start."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._on_stop_signal, signum)
+        loop.add_signal_handler(signal.SIGHUP, self._resync.look_now)
+        for signum in _FORWARDED:
+            loop.add_signal_handler(signum, self._calculator.forward, signum)
+        log.info("supervisor starts", version=self._version, node_id=self._settings.node_id, pid=os.getpid())
+        self._calculator.check()
+        http = await self._start_http()
+        tasks: list[asyncio.Task[object]] = []
+        try:
+            await self._relay.start()
+            tasks = [
+                asyncio.create_task(self._watched(part), name=name)
+                for name, part in (
+                    ("calculator", self._calculator.run()),
+                    ("resync", self._resync.run()),
+                    ("registration", self._registration.run()),
+                    ("health", self._announce()),
+                )
+            ]
+            self.lifecycle.change(DaemonState.RUNNING, "all parts started")
+            stop = asyncio.create_task(self._stop_asked.wait())
+            done, _ = await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
+            await self._stop({task.get_name(): task for task in tasks})
+            for task in done - {stop}:
+                task.result()  # a part that ended before it was told to: its error is ours
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if http is not None:
+                await http.stop()
+            self._agent.close()
+        self.lifecycle.change(DaemonState.STOPPED, "everything is closed")
+        return 0
+
+    async def _watched(self, part: Coroutine[Any, Any, object]) -> object:
+        try:
+            return await part
+        except SupervisorError:
+            raise
+        except Exception:
+            log.exception("a part failed; the Supervisor stops")
+            raise
+
+    def _on_stop_signal(self, signum: int) -> None:
+        if self._stop_asked.is_set():
+            log.warning("asked to stop again: the grace is cut short", signal=signal.Signals(signum).name)
+            self._grace_s = 0.0
+            self._calculator.shorten_grace(0.0)
+            self._relay.shorten_end()
+            return
+        log.info("asked to stop", signal=signal.Signals(signum).name)
+        self._stop_asked.set()
+
+    async def _stop(self, tasks: dict[str, asyncio.Task[object]]) -> None:
+        began_s = time.monotonic()
+        why = "asked to" if self._stop_asked.is_set() else "a part failed"
+        self.lifecycle.change(DaemonState.STOPPING, why)
+        for name in ("resync", "health", "registration"):
+            tasks[name].cancel()
+        await asyncio.gather(*(tasks[name] for name in ("resync", "health", "registration")), return_exceptions=True)
+        deregistered = asyncio.create_task(self._registration.deregister(DEREGISTER_DEADLINE_S))
+        self._relay.stop_taking(self._grace_s)
+        await self._calculator.stop(
+            close_stdin=self._relay.close_stdin, at_once=not self._relay.has_incoming, grace_s=self._grace_s
+        )
+        await self._relay.stop()
+        await deregistered
+        log.info("stopped", took_s=round(time.monotonic() - began_s, 3))
+
+    async def _restart_calculator(self, why: str) -> None:
+        await self._calculator.restart(
+            why, close_stdin=self._relay.close_stdin, grace_s=self._settings.shutdown_graceperiod_s
+        )
+
+    def _fail_calculator(self, why: str) -> None:
+        self._calculator.fail_run(why)
+
+    async def _start_http(self) -> StatusServer | None:
+        if self._settings.http_port == 0:
+            return None
+        server = StatusServer(self._settings.http_host, self._settings.http_port, self.facts)
+        await server.start()
+        log.info("status server listens", host=self._settings.http_host, port=server.port)
+        return server
+
+    async def _announce(self) -> None:
+        """Work the checks out anew, often; tell the registration when one changed."""
+        before: tuple[CheckReport, CheckReport] | None = None
+        while True:
+            reports = self._checks()
+            if before is not None and [r.status for r in reports] != [r.status for r in before]:
+                for name, report in zip(("supervisor", "calculator"), reports, strict=True):
+                    log.info("health", check=name, status=report.status, output=report.output)
+                self._registration.poke()
+            before = reports
+            await asyncio.sleep(HEALTH_INTERVAL_S)
+
+    def _checks(self) -> tuple[CheckReport, CheckReport]:
+        facts = self.facts()
+        return supervisor_check(facts), calculator_check(facts)
+
+    def facts(self) -> Facts:
+        """Everything that health, status and metrics are made of, now."""
+        now_s = time.monotonic()
+        calculator, resync, relay = self._calculator, self._resync, self._relay
+        inlet, outlet = relay.inlet_counters(), relay.outlet_counters()
+        return Facts(
+            node_id=self._settings.node_id,
+            version=self._version,
+            daemon=self.lifecycle.state,
+            calculator=calculator.lifecycle.state,
+            calculator_for_s=now_s - calculator.lifecycle.since_s,
+            calculator_pid=calculator.pid,
+            restarts=calculator.restarts,
+            last_exit=str(calculator.last_exit) if calculator.last_exit is not None else None,
+            last_stderr_line=calculator.last_stderr_line,
+            route_state=resync.lifecycle.state,
+            route_for_s=now_s - resync.lifecycle.since_s,
+            route=resync.route,
+            adopted_version=resync.adopted_version,
+            route_problems=resync.problems,
+            agent_error=resync.agent_error,
+            relay=relay.lifecycle.state,
+            relay_for_s=now_s - relay.lifecycle.since_s,
+            consumer_error=relay.consumer_error,
+            producer_error=relay.producer_error,
+            inlet=inlet,
+            outlet=outlet,
+            lag=relay.lag(),
+            registration=self._registration.lifecycle.state,
+            agent_errors_total=self._agent.errors_total,
+            adoption_delay_s=resync.adoption_delay_s,
+            kv_directory=self._settings.kv_directory,
+            calculator_failures=calculator.failures,
+            agent_error_for_s=_since(resync.agent_error_since_s, now_s),
+            consumer_error_for_s=_since(relay.consumer_error_since_s, now_s),
+            producer_error_for_s=_since(relay.producer_error_since_s, now_s),
+            stdin_stuck_for_s=self._stdin_standstill.for_s(
+                inlet.get("bytes_written", 0), now_s, full=inlet.get("stdin_full", 0) > 0
+            ),
+            output_stuck_for_s=self._output_standstill.for_s(
+                outlet.get("lines_delivered", 0), now_s, full=outlet.get("output_full", 0) > 0
+            ),
+            log_lines_dropped=dropped_lines(),
+        )
+
+
+def _since(since_s: float | None, now_s: float) -> float | None:
+    return None if since_s is None else now_s - since_s
+
+
+async def run(settings: Settings) -> int:
+    """Run one Supervisor until it is asked to stop; return the exit status."""
+    with Reaper(orphans=True) as reaper:
+        return await Daemon(settings, reaper).run()

@@ -1,0 +1,385 @@
+"""Health: what the parts say of themselves, folded to two checks and a readiness, each with a sentence for a person.
+
+Pure: everything is in ``Facts``, the time included. A sentence says what is wrong, since when, and what to do where
+that is known. Times are absolute: Consul's catalogue may show a check's output minutes after it was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from supervisor.backoff import CRASH_LOOP_AFTER
+from supervisor.calculator import STABLE_S
+from supervisor.route import Route
+from supervisor.states import CalculatorState, DaemonState, RegistrationState, RelayState, RouteState
+
+PASSING: Final = "passing"
+WARNING: Final = "warning"
+CRITICAL: Final = "critical"
+_SEVERITY: Final = {PASSING: 0, WARNING: 1, CRITICAL: 2}
+
+PATIENCE_S: Final = 15.0
+"""What takes its time in good order (adopting, draining, joining the group) is a problem after this."""
+
+_QUOTED_CHARACTERS: Final = 200  # of a STDERR line or an error, in a sentence
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """A check as Consul takes it; ``status`` is passing, warning or critical."""
+
+    status: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that health, status and metrics are made of, at one moment.
+
+    ``…_for_s``: how long that has been so. ``inlet`` and ``outlet`` are the native snapshots, ``inlet`` empty without
+    an incoming stream. ``lag``: of each partition (acknowledged offset, high watermark), negative where not known.
+    """
+
+    node_id: str
+    version: str
+    daemon: DaemonState
+    calculator: CalculatorState
+    calculator_for_s: float
+    calculator_pid: int | None
+    restarts: int
+    last_exit: str | None
+    last_stderr_line: str | None
+    route_state: RouteState
+    route_for_s: float
+    route: Route | None
+    """The route in force."""
+    adopted_version: int | None
+    route_problems: tuple[str, ...]
+    agent_error: str | None
+    relay: RelayState
+    relay_for_s: float
+    consumer_error: str | None
+    producer_error: str | None
+    inlet: Mapping[str, int]
+    outlet: Mapping[str, int]
+    lag: Mapping[int, tuple[int, int]]
+    registration: RegistrationState
+    agent_errors_total: int
+    adoption_delay_s: float | None
+    kv_directory: str = ""
+    calculator_failures: int = 0
+    """Runs in a row that failed before they were stable."""
+    agent_error_for_s: float | None = None
+    consumer_error_for_s: float | None = None
+    producer_error_for_s: float | None = None
+    stdin_stuck_for_s: float | None = None
+    """STDIN is full and the Calculator has read nothing of it; None while it reads."""
+    output_stuck_for_s: float | None = None
+    """The way to Kafka is full and no line was delivered; None while lines are."""
+    log_lines_dropped: int = 0
+    """Lines that the log's reader did not take in time."""
+    taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def assigned_partitions(self) -> int:
+        """Partitions of the incoming topic that the group gave to this instance."""
+        return self.inlet.get("assigned_partitions", 0)
+
+    @property
+    def stdin_broken(self) -> bool:
+        """Whether the running Calculator closed its STDIN."""
+        return self.calculator is CalculatorState.RUNNING and self.inlet.get("stdin_broken", 0) > 0
+
+    def partition_lag(self) -> dict[int, int]:
+        """Records of each partition that are not acknowledged yet, where known."""
+        return {
+            partition: max(0, high - done) for partition, (done, high) in self.lag.items() if done >= 0 and high >= 0
+        }
+
+
+def supervisor_check(facts: Facts) -> CheckReport:
+    """Fold the Supervisor's own side: configuration, Kafka, Consul."""
+    problems = sorted(_supervisor_problems(facts), key=lambda problem: -_SEVERITY[problem.status])
+    if not problems:
+        return CheckReport(PASSING, _flow(facts))
+    return CheckReport(problems[0].status, " ".join(_sentence(problem.output) for problem in problems))
+
+
+def calculator_check(facts: Facts) -> CheckReport:
+    """Fold the Calculator's side."""
+    status, output = _calculator(facts)
+    return CheckReport(status, _sentence(output))
+
+
+def ready(facts: Facts) -> tuple[bool, str]:
+    """Tell whether a route is in force, the Calculator runs and both Kafka sides are connected; else say why not."""
+    missing = _not_ready(facts)
+    return missing is None, _sentence(missing) if missing is not None else _flow(facts)
+
+
+def shown(text: str, limit: int = _QUOTED_CHARACTERS) -> str:
+    """Make foreign text fit for one line of a sentence: no control characters, bounded."""
+    clean = "".join(char if char.isprintable() else " " for char in text[: limit + 1]).strip()
+    return clean if len(text) <= limit else clean[: limit - 1] + "…"
+
+
+def describe_route(route: Route) -> str:
+    """Say a route in a few words."""
+    if route.incoming_stream is None:
+        return f"version {route.version}, to '{route.outgoing_stream}'"
+    if route.outgoing_stream is None:
+        return f"version {route.version}, from '{route.incoming_stream}'"
+    return f"version {route.version}, '{route.incoming_stream}' to '{route.outgoing_stream}'"
+
+
+def _supervisor_problems(facts: Facts) -> Iterator[CheckReport]:
+    if facts.daemon is DaemonState.STARTING:
+        yield CheckReport(WARNING, "the Supervisor is starting")
+    elif facts.daemon is not DaemonState.RUNNING:
+        yield CheckReport(WARNING, "the Supervisor is stopping and takes no more records")
+    yield from _route_problems(facts)
+    yield from _agent_problems(facts)
+    yield from _kafka_problems(facts)
+    yield from _dropped(facts)
+
+
+def _route_problems(facts: Facts) -> Iterator[CheckReport]:
+    since = _since(facts, facts.route_for_s)
+    waiting = "no records flow"
+    match facts.route_state:
+        case RouteState.UNKNOWN:
+            if facts.agent_error is None:
+                yield CheckReport(WARNING, f"no route yet: Consul KV has not been read yet, {since}; {waiting}")
+        case RouteState.ABSENT:
+            yield CheckReport(
+                WARNING,
+                f"no route yet: {_directory(facts)} does not exist in Consul KV or has no desired_version, {since}; "
+                f"{waiting} until the platform routes this workspace",
+            )
+        case RouteState.REFUSED:
+            problems = shown("; ".join(facts.route_problems) or "no reason known", 1000)
+            refused = f"the configuration in {_directory(facts)} is refused, {since}: {problems}; "
+            if facts.route is None:
+                yield CheckReport(CRITICAL, f"{refused}no route is in force, {waiting} until it is corrected")
+            else:
+                yield CheckReport(
+                    WARNING, f"{refused}{describe_route(facts.route)}, stays in force until it is corrected"
+                )
+        case RouteState.ADOPTING:
+            if facts.route is None or facts.route_for_s > PATIENCE_S:
+                yield CheckReport(WARNING, f"a new route is being put in force {since}")
+        case RouteState.IN_FORCE:
+            reported = facts.adopted_version or 0
+            if facts.route is not None and reported < facts.route.version and facts.route_for_s > PATIENCE_S:
+                yield CheckReport(
+                    WARNING,
+                    f"version {facts.route.version} is in force {since}, but adopted_version in {_directory(facts)} "
+                    f"could not be set to it (last written: {reported or 'nothing'}); look at the token's right to "
+                    "write there",
+                )
+
+
+def _agent_problems(facts: Facts) -> Iterator[CheckReport]:
+    if facts.agent_error is None:
+        return
+    since = _since_if_known(facts, facts.agent_error_for_s)
+    trouble = f"trouble with the Consul agent{since}: {shown(facts.agent_error, 400)}"
+    if facts.route is None:
+        yield CheckReport(CRITICAL, f"{trouble}; no route is in force, so no records flow")
+    else:
+        yield CheckReport(WARNING, f"{trouble}; records go on by the last good route ({describe_route(facts.route)})")
+
+
+def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
+    route = facts.route
+    if facts.producer_error is not None:
+        where = f"outgoing stream '{route.outgoing_stream}'" if route and route.outgoing_stream else "Kafka producer"
+        since = _since_if_known(facts, facts.producer_error_for_s)
+        yield CheckReport(
+            CRITICAL,
+            f"{where}{since}: {shown(facts.producer_error, 400)}; lines wait and nothing is lost; look at the brokers, "
+            "KAFKA_DSN and the topic",
+        )
+    elif facts.output_stuck_for_s is not None and facts.output_stuck_for_s > PATIENCE_S:
+        where = f"outgoing stream '{route.outgoing_stream}'" if route and route.outgoing_stream else "Kafka producer"
+        yield CheckReport(
+            WARNING,
+            f"{where} has taken no line {_since(facts, facts.output_stuck_for_s)} and everything before it is full: "
+            "the Calculator waits in its writing, nothing is lost; look at the brokers",
+        )
+    if route is None or route.incoming_stream is None:
+        return
+    where = f"incoming stream '{route.incoming_stream}'"
+    if facts.consumer_error is not None and not facts.stdin_broken:
+        since = _since_if_known(facts, facts.consumer_error_for_s)
+        yield CheckReport(
+            CRITICAL,
+            f"{where}{since}: {shown(facts.consumer_error, 400)}; no records come in; look at the brokers, KAFKA_DSN "
+            "and the topic",
+        )
+    elif facts.relay is RelayState.DRAINING and facts.relay_for_s > PATIENCE_S:
+        yield CheckReport(
+            WARNING, f"{where} is being drained {_since(facts, facts.relay_for_s)}: records in flight are not done yet"
+        )
+    elif facts.assigned_partitions == 0 and _flow_for_s(facts) > PATIENCE_S:
+        yield CheckReport(
+            WARNING,
+            f"{where} has given no partition to this instance, {_since(facts, _flow_for_s(facts))}: other members of "
+            "the consumer group hold all of them, or the group does not come together",
+        )
+
+
+def _dropped(facts: Facts) -> Iterator[CheckReport]:
+    oversize = facts.outlet.get("lines_oversize", 0)
+    unproducible = facts.outlet.get("lines_unproducible", 0)
+    if oversize:
+        yield CheckReport(
+            WARNING,
+            f"{_count(oversize, 'line')} of the Calculator over MAX_LINE_BYTES dropped since the Supervisor started; "
+            "raise it, and the broker's limit with it, or print shorter lines",
+        )
+    if unproducible:
+        yield CheckReport(
+            WARNING,
+            f"{_count(unproducible, 'line')} of the Calculator that the broker does not take dropped since the "
+            "Supervisor started; the log says why",
+        )
+
+
+def _calculator(facts: Facts) -> tuple[str, str]:
+    since = _since(facts, facts.calculator_for_s)
+    last_words = _last_words(facts)
+    match facts.calculator:
+        case CalculatorState.RUNNING:
+            return _running(facts, since, last_words)
+        case CalculatorState.CRASH_LOOP:
+            return CRITICAL, (
+                f"the Calculator is in a crash loop: {_failures(facts)}, the last ended {_ended(facts)}{last_words}; "
+                "it is started again and again, its records wait"
+            )
+        case CalculatorState.BACKOFF:
+            return WARNING, f"the Calculator ended {_ended(facts)}{last_words}; it is started again in a moment"
+        case CalculatorState.STARTING:
+            return WARNING, f"the Calculator is being started {since}"
+        case CalculatorState.STOPPING:
+            return WARNING, f"the Calculator is being stopped {since}"
+        case CalculatorState.STOPPED:
+            if facts.daemon is DaemonState.STARTING:
+                return WARNING, "the Calculator is not started yet"
+            return CRITICAL, f"the Calculator is stopped {since}"
+
+
+def _running(facts: Facts, since: str, last_words: str) -> tuple[str, str]:
+    running = f"the Calculator has been running {since}, pid {facts.calculator_pid}"
+    if facts.stdin_broken:
+        return CRITICAL, f"{running}, but closed its STDIN and takes no records; restart it, or have it read to the end"
+    if facts.calculator_for_s < STABLE_S and facts.last_exit is not None:
+        again = f"{running}, after it ended with {facts.last_exit}{last_words}"
+        if facts.calculator_failures >= CRASH_LOOP_AFTER:
+            return CRITICAL, f"{again}; {_failures(facts)}: a crash loop until it runs for {STABLE_S:g} s"
+        return WARNING, f"{again}; stable when it has run for {STABLE_S:g} s"
+    if facts.stdin_stuck_for_s is not None and facts.stdin_stuck_for_s > PATIENCE_S:
+        return WARNING, _reads_nothing(facts, running)
+    if facts.restarts:
+        return PASSING, f"{running}, {_count(facts.restarts, 'restart')} since the Supervisor started"
+    return PASSING, running
+
+
+def _reads_nothing(facts: Facts, running: str) -> str:
+    reads_nothing = (
+        f"{running}, but has read nothing {_since(facts, facts.stdin_stuck_for_s or 0.0)} and its STDIN is full"
+    )
+    if facts.producer_error is not None or facts.output_stuck_for_s is not None:
+        return f"{reads_nothing}: it waits until its lines can be delivered, the Supervisor's check says why"
+    return f"{reads_nothing}: it still works on what it has, or it hangs"
+
+
+def _not_ready(facts: Facts) -> str | None:
+    """Say what is missing, None if nothing is."""
+    if facts.daemon is not DaemonState.RUNNING:
+        return f"the Supervisor is {facts.daemon.value}"
+    if facts.route is None or facts.route_state not in (RouteState.IN_FORCE, RouteState.REFUSED):
+        report = supervisor_check(facts)
+        return (
+            report.output
+            if report.status != PASSING
+            else f"a new route is being put in force {_since(facts, facts.route_for_s)}"
+        )
+    if facts.calculator is not CalculatorState.RUNNING or facts.stdin_broken:
+        return calculator_check(facts).output
+    if facts.producer_error is not None:
+        return f"the Kafka producer is not connected: {shown(facts.producer_error, 400)}"
+    if facts.route.incoming_stream is not None:
+        if facts.consumer_error is not None:
+            return f"the Kafka consumer is not connected: {shown(facts.consumer_error, 400)}"
+        if facts.assigned_partitions == 0:
+            return f"no partition of incoming stream '{facts.route.incoming_stream}' is assigned to this instance yet"
+    elif facts.outlet.get("brokers_up", -1) < 0 and not facts.outlet.get("lines_delivered", 0):
+        # Assigned partitions show that Kafka is there; a producer alone knows by its first statistics.
+        return "the Kafka producer has not reported a connection yet"
+    return None
+
+
+def _flow(facts: Facts) -> str:
+    """Say what is in force, of a Supervisor in good order."""
+    if facts.route is None:
+        return "The Supervisor runs."
+    route = describe_route(facts.route)
+    if facts.route_state is RouteState.ADOPTING:
+        return f"A new route is being put in force {_since(facts, facts.route_for_s)}; until then {route}."
+    if facts.route.paused:
+        return (
+            f"The stream is paused by pause_stream {_since(facts, _flow_for_s(facts))}: no records flow, "
+            f"the Calculator goes on (route {route})."
+        )
+    words = [f"Route {route}, is in force {_since(facts, facts.route_for_s)}"]
+    if facts.route.incoming_stream is not None:
+        partitions = facts.assigned_partitions
+        words.append(f"{_count(partitions, 'partition')} assigned" if partitions else "joining the consumer group")
+    if facts.route.outgoing_stream is None:
+        words.append("the Calculator's lines are read and dropped because there is no outgoing stream")
+    return "; ".join(words) + "."
+
+
+def _flow_for_s(facts: Facts) -> float:
+    """How long the streams have been as they are: neither a new route nor a new state of the relay."""
+    return min(facts.route_for_s, facts.relay_for_s)
+
+
+def _directory(facts: Facts) -> str:
+    return f"the directory {facts.kv_directory}" if facts.kv_directory else "the directory of this workspace"
+
+
+def _last_words(facts: Facts) -> str:
+    return f", last STDERR line: '{shown(facts.last_stderr_line)}'" if facts.last_stderr_line else ", nothing on STDERR"
+
+
+def _ended(facts: Facts) -> str:
+    return f"at {_at(facts, facts.calculator_for_s)} with {facts.last_exit or 'no status: it could not be started'}"
+
+
+def _failures(facts: Facts) -> str:
+    return f"{facts.calculator_failures or 'several'} failed runs in a row"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _at(facts: Facts, ago_s: float) -> str:
+    return f"{facts.taken_at - timedelta(seconds=ago_s):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _since(facts: Facts, for_s: float) -> str:
+    return f"since {_at(facts, for_s)}"
+
+
+def _since_if_known(facts: Facts, for_s: float | None) -> str:
+    return "" if for_s is None else f" {_since(facts, for_s)}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "…")) else ".")

@@ -1,0 +1,116 @@
+"""The properties of the two Kafka clients. The only importer of confluent_kafka, for the librdkafka it carries.
+
+The Supervisor owns the properties that its promises rest on; everything else can be set through KAFKA_OPTIONS.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import confluent_kafka.cimpl
+
+from supervisor.settings import Settings
+
+PREFETCH_KBYTES: Final = 16384
+"""Bound of what librdkafka fetches ahead of the ledger, over all partitions: they share one queue."""
+
+SLAB_BYTES: Final = 32 << 20
+"""Bound of the envelopes handed to librdkafka and not delivered yet."""
+
+_DEFAULT_MESSAGE_MAX_BYTES = "1000000"  # librdkafka's message.max.bytes
+
+
+def librdkafka_path() -> str:
+    """Path of the loaded shared object whose librdkafka the data path binds."""
+    return str(confluent_kafka.cimpl.__file__)
+
+
+def consumer_properties(settings: Settings) -> dict[str, str]:
+    """Properties of the incoming side."""
+    return {
+        **_common(settings),
+        # Defaults of ours that KAFKA_OPTIONS may override.
+        "queued.max.messages.kbytes": str(PREFETCH_KBYTES),
+        "fetch.queue.backoff.ms": "5",  # 1000 by default, which costs a factor of 3 with large records
+        "session.timeout.ms": "10000",  # how long the records of a killed instance wait for the next one
+        "isolation.level": "read_committed",
+        **settings.kafka_options,
+        # Ours: acknowledged offsets are stored, librdkafka commits what is stored, at a rebalance and at the end too.
+        "group.id": settings.kafka_consumer_group,
+        "auto.offset.reset": settings.kafka_auto_offset_reset,
+        "enable.auto.commit": "true",
+        "auto.commit.interval.ms": "1000",
+        "enable.auto.offset.store": "false",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "enable.partition.eof": "false",
+    }
+
+
+def producer_properties(settings: Settings) -> dict[str, str]:
+    """Properties of the outgoing side."""
+    return {
+        **_common(settings),
+        "linger.ms": "5",
+        "batch.size": "1000000",
+        "message.max.bytes": _DEFAULT_MESSAGE_MAX_BYTES,
+        **settings.kafka_options,
+        # Ours: nothing times out, because a line that timed out would be lost; one request at a time keeps the order
+        # over retries without idempotence, whose broker thread spins (docs/decisions).
+        "message.timeout.ms": "0",
+        "max.in.flight.requests.per.connection": "1",
+        "enable.idempotence": "false",
+        "acks": "all",
+        "sticky.partitioning.linger.ms": "0",  # the outlet stays with a partition by itself
+    }
+
+
+def max_message_bytes(settings: Settings) -> int:
+    """Largest record that the producer takes, in bytes."""
+    return int(settings.kafka_options.get("message.max.bytes", _DEFAULT_MESSAGE_MAX_BYTES))
+
+
+def _common(settings: Settings) -> dict[str, str]:
+    optional = {
+        "security.protocol": settings.kafka_security_protocol,
+        "sasl.mechanism": settings.kafka_sasl_mechanism,
+        "sasl.username": settings.kafka_sasl_username,
+        "sasl.password": settings.kafka_sasl_password.get_secret_value() if settings.kafka_sasl_password else None,
+        "ssl.ca.location": settings.kafka_ssl_ca_location,
+        "ssl.certificate.location": settings.kafka_ssl_certificate_location,
+        "ssl.key.location": settings.kafka_ssl_key_location,
+    }
+    return {
+        "bootstrap.servers": settings.kafka_dsn,
+        "client.id": f"supervisor-{settings.node_id}",
+        "statistics.interval.ms": "2000",  # tells whether any broker is connected
+        "topic.metadata.refresh.interval.ms": "10000",  # how soon a topic that was missing is found
+        "reconnect.backoff.max.ms": "2000",
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+
+
+class MockCluster:
+    """One broker on 127.0.0.1, built into librdkafka, for the demo and quick tests.
+
+    It keeps 5 MiB a partition and forgets older records without a word.
+    """
+
+    def __init__(self, *topics: str) -> None:
+        self._holder = confluent_kafka.Producer({"test.mock.num.brokers": 1, "log_level": 0})
+        broker = next(iter(self._holder.list_topics(timeout=5).brokers.values()))
+        self.bootstrap_servers = f"{broker.host}:{broker.port}"
+        for topic in topics:
+            self._holder.list_topics(topic, timeout=5)  # a producer's question makes it
+
+    def producer(self) -> confluent_kafka.Producer:
+        """Return a producer of plain records."""
+        return confluent_kafka.Producer({"bootstrap.servers": self.bootstrap_servers, "linger.ms": 5, "log_level": 0})
+
+    def reader(self, topic: str) -> confluent_kafka.Consumer:
+        """Return a consumer of all of the topic's partitions from their beginning."""
+        consumer = confluent_kafka.Consumer(
+            {"bootstrap.servers": self.bootstrap_servers, "group.id": "reader", "log_level": 0}
+        )
+        partitions = consumer.list_topics(topic, timeout=5).topics[topic].partitions
+        consumer.assign([confluent_kafka.TopicPartition(topic, number, 0) for number in partitions])
+        return consumer

@@ -1,0 +1,420 @@
+"""Wires Inlet, Outlet and Calculator for the route in force: replay after a crash, swap of streams, orderly end.
+
+What happens to records here, in one place:
+- A run of the Calculator ends: its STDOUT is taken to the end first, then the inlet counts what that answered, and the
+  rest is written again to the next run.
+- The route changes: writing stops, the records in flight get ADOPTION_GRACEPERIOD. If they are not done by then, the
+  Calculator is restarted, because a late line would go to a topic it does not belong to; unanswered records are written
+  again under the new route if the incoming topic stays, and are left to the old topic's group if not.
+- The end: STDIN is closed after the last whole record, STDOUT is taken to the end, delivered, committed; then the group
+  is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from supervisor import kafka
+from supervisor._framing import Inlet, Outlet, load
+from supervisor.calculator import ExitStatus, Run
+from supervisor.errors import KafkaError
+from supervisor.logs import state_changed
+from supervisor.route import Route
+from supervisor.settings import Settings
+from supervisor.states import RELAY, Lifecycle, RelayState
+from supervisor.stream import StreamEnd
+
+log = structlog.get_logger("supervisor.relay")
+
+FLUSH_DEADLINE_S: Final = 5.0
+"""How long the end waits for deliveries, and the group for its goodbye."""
+
+_POLL_S = 0.01  # between looks at the counters while something is waited for
+_STDOUT_HELD_S = 1.0  # a dead Calculator's silent STDOUT is given up after this: a daemon it left holds it open
+_COMPLAINT_INTERVAL_S = 30.0
+
+
+class Relay:
+    """The flow of records. One instance lives as long as the process; ``start`` before anything else.
+
+    ``restart(why)`` stops the Calculator in order and starts it again; the relay asks for it when a drain fails.
+    ``fail_run(why)`` kills the present run as a failure: it broke the rule of its acknowledgement.
+    """
+
+    def __init__(
+        self, settings: Settings, restart: Callable[[str], Awaitable[None]], fail_run: Callable[[str], None]
+    ) -> None:
+        self.lifecycle = Lifecycle("relay", RELAY, RelayState.IDLE, state_changed)
+        self.route: Route | None = None
+        self._settings = settings
+        self._restart = restart
+        self._fail_run = fail_run
+        self._run: Run | None = None
+        self._run_exited = False  # its process is gone; what it left behind is being taken
+        self._stdin_fd = -1  # of a run that has no inlet
+        self._eof_given = False
+        self._end_at_s: float | None = None  # of a stop or a drain: when a dead run's lines must have been taken
+        self._stdout_ended = asyncio.Event()
+        self._complaints: dict[str, tuple[int, float]] = {}
+        self._outlet: Outlet
+        self._outlet_end: StreamEnd
+        self._inlet: Inlet | None = None
+        self._inlet_end: StreamEnd | None = None
+        self._closing: asyncio.Task[None] | None = None  # of an inlet that is being replaced
+
+    async def start(self) -> None:
+        """Bind librdkafka and start the outgoing side; raise KafkaError with librdkafka's reason if it refuses."""
+        log.debug("librdkafka bound", version=load(kafka.librdkafka_path()))
+        try:
+            self._outlet = Outlet(
+                kafka.producer_properties(self._settings),
+                self._settings.node_id,
+                output_json=self._settings.output_json,
+                max_line_bytes=self._settings.max_line_bytes,
+                max_message_bytes=kafka.max_message_bytes(self._settings),
+                max_slab_bytes=kafka.SLAB_BYTES,
+            )
+        except ValueError as error:
+            raise KafkaError(f"the Kafka producer cannot be made: {error}; look at the KAFKA_ settings") from None
+        self._outlet_end = StreamEnd("outgoing", "", self._outlet, self._on_outlet_notice)
+
+    # ---------------------------------------------------------------- the Calculator's runs
+
+    async def calculator_started(self, run: Run) -> None:
+        """Wire a new run; takes ownership of its descriptors."""
+        self._run = run
+        self._run_exited = False
+        self._eof_given = False
+        self._outlet_end.take_notices()  # a late one of the last run's end must not count for this one
+        self._stdout_ended.clear()
+        self._outlet.attach(run.stdout_fd)
+        self._stdin_fd = run.stdin_fd
+        self._wire_stdin()
+
+    async def calculator_exited(self, run: Run, status: ExitStatus) -> None:
+        """Take what a run left behind; return when the next one can begin."""
+        self._run_exited = True
+        if self._inlet is not None:
+            self._inlet.exited()
+        in_time = await self._stdout_taken()
+        # STDIN's end first, then an exit by itself: a program that was told to stop may leave lines it had read undone.
+        finished = status.code == 0 and self._eof_given and not run.terminate_sent
+        keep_tail = status.code == 0 and self._stdout_ended.is_set()  # no end, no last line
+        tail_bytes = self._outlet.finish(keep_lines=in_time, keep_tail=keep_tail)
+        if tail_bytes and not keep_tail:
+            log.warning("unfinished last line dropped", bytes=tail_bytes, exit=str(status))
+        again = 0
+        if self._inlet is not None:
+            again = self._inlet.detach(finished=finished)
+        self._close_held_stdin()
+        self._run = None
+        if again:
+            log.info("records will be written again", records=again, exit=str(status))
+
+    def close_stdin(self) -> None:
+        """Give the Calculator its EOF, after the last whole record."""
+        self._eof_given = True
+        if self._inlet is not None:
+            self._inlet.close_stdin()
+        self._close_held_stdin()
+
+    async def _stdout_taken(self) -> bool:
+        """Wait until STDOUT was read to its end, or only a process that outlived the Calculator holds it open.
+
+        Return whether that was before `_end_at_s`: the lines there are wait for nothing then.
+        """
+        self._outlet.read_to_end()
+        before = -1
+        while not self._stdout_ended.is_set():
+            counters = self._outlet.snapshot()
+            stuck = counters["bytes_read"] == before and not counters["output_full"]
+            before = counters["bytes_read"]
+            try:
+                await asyncio.wait_for(self._stdout_ended.wait(), _STDOUT_HELD_S)
+            except TimeoutError:
+                if self._end_at_s is not None and time.monotonic() >= self._end_at_s:
+                    log.warning("the Calculator's last lines could not be taken in time; their records are read again")
+                    return False
+                if stuck and self.lifecycle.state is not RelayState.IDLE:
+                    log.warning("the Calculator's STDOUT is held open by a process that outlived it; closed")
+                    return True
+        return True
+
+    # ---------------------------------------------------------------- routes
+
+    async def adopt(self, route: Route | None) -> None:
+        """Put a route in force, or none; raise KafkaError if its consumer cannot be made."""
+        old = self.route
+        incoming_changed = _incoming(old) != _incoming(route)
+        outgoing_changed = _outgoing(old) != _outgoing(route) or (old is None) != (route is None)
+        new_inlet_needed = incoming_changed and _incoming(route) is not None
+        try:
+            if old is not None and (incoming_changed or outgoing_changed):
+                await self._drain(f"route changes to {_describe(route)}")
+            new_inlet = self._make_inlet(_incoming(route) or "") if new_inlet_needed else None
+        except KafkaError:
+            self._resume()
+            raise
+        if incoming_changed:
+            await self._end_inlet()
+        if old is None or old.paused:
+            self._direct(route)
+        if new_inlet is not None:
+            self._inlet = new_inlet
+            if route is not None and route.paused:
+                self._inlet.pause(True)
+            self._inlet_end = StreamEnd("incoming", _incoming(route) or "", self._inlet, self._on_inlet_notice)
+            self._wire_stdin()
+        self.route = route
+        self._resume()
+
+    def _resume(self) -> None:
+        """Let the records of the route in force flow, if it lets them."""
+        route = self.route
+        if self.lifecycle.state is RelayState.DRAINING:
+            self._direct(route)
+        if self._inlet is not None:
+            self._inlet.pause(route is not None and route.paused)
+            self._inlet.drain(False)
+        if route is not None and route.paused:
+            self._outlet.hold()
+        self._settle_state(route)
+
+    def _direct(self, route: Route | None) -> None:
+        if route is None:
+            self._outlet.hold()
+        elif route.outgoing_stream is None:
+            log.warning("the route has no outgoing stream: the Calculator's lines are read and dropped")
+            self._outlet.discard()
+        elif not route.paused:
+            self._outlet_end.topic = route.outgoing_stream
+            self._outlet.produce_to(route.outgoing_stream)
+
+    def _settle_state(self, route: Route | None) -> None:
+        state = RelayState.IDLE if route is None else RelayState.PAUSED if route.paused else RelayState.FLOWING
+        if state is not self.lifecycle.state:
+            self.lifecycle.change(state, f"route: {_describe(route)}")
+
+    async def _drain(self, why: str) -> None:
+        """Stop writing and wait for the records in flight; restart the Calculator if they are not done in time."""
+        grace_s = self._settings.adoption_graceperiod_s
+        self.lifecycle.change(RelayState.DRAINING, why)
+        if self._inlet is not None:
+            self._inlet.drain(True)
+            if self.route is not None and self.route.paused:
+                self._direct(replace(self.route, paused=False))  # what was in flight at the pause has to come out
+        else:
+            self._outlet.hold()  # a producer's lines are whole or still in the pipe: only deliveries are in flight
+        replayed = False
+        if not await self._until(self._drained, grace_s):
+            log.warning("records in flight were not done in time", grace_s=grace_s, **self._in_flight())
+            if self._inlet is not None:
+                replayed = True
+                await self._restart_drained(f"{why}, and records in flight were not done within {grace_s:g} s")
+        # Held first, looked at again then: a line that the Calculator prints unasked may come at any moment.
+        self._outlet.hold()
+        if self._inlet is not None:
+            await self._until(self._delivered, grace_s)
+        if not self._delivered():
+            # The old topic does not take them, and the new one must not get them.
+            undelivered = self._outlet.snapshot()["undelivered"]
+            log.error("lines for the old outgoing stream could not be delivered", lines=undelivered,
+                      topic=_outgoing(self.route), lost=not replayed)  # fmt: skip
+            if self._inlet is not None:
+                self._inlet.forget()
+            self._outlet.abandon()
+            if not await self._until(self._delivered, FLUSH_DEADLINE_S):
+                raise KafkaError(f"the producer does not let go of {undelivered} lines for {_outgoing(self.route)}")
+
+    async def _restart_drained(self, why: str) -> None:
+        """Restart the Calculator; what its old run printed gets a deadline, because its topic may never take it."""
+        self._end_at_s = time.monotonic() + self._settings.shutdown_graceperiod_s + FLUSH_DEADLINE_S
+        try:
+            await self._restart(why)
+        finally:
+            self._end_at_s = None
+
+    def _delivered(self) -> bool:
+        """Whether nothing waits for the outgoing topic; a producer's whole lines may wait for the next as well."""
+        counters = self._outlet.snapshot()
+        return counters["undelivered"] == 0 and (self._inlet is None or counters["kept_bytes"] == 0)
+
+    def _drained(self) -> bool:
+        in_flight = self._inlet.snapshot()["unacknowledged"] if self._inlet is not None else 0
+        return in_flight == 0 and self._delivered()
+
+    def _in_flight(self) -> dict[str, int]:
+        unacknowledged = self._inlet.snapshot()["unacknowledged"] if self._inlet is not None else 0
+        return {"records": unacknowledged, "undelivered": self._outlet.snapshot()["undelivered"]}
+
+    def _make_inlet(self, topic: str) -> Inlet:
+        settings = self._settings
+        try:
+            return Inlet(
+                kafka.consumer_properties(settings),
+                topic,
+                self._outlet,
+                max_in_flight_records=settings.max_in_flight_records,
+                max_in_flight_bytes=settings.max_in_flight_bytes,
+                ack_readahead_bytes=settings.ack_readahead_bytes,
+                ack_idle_s=settings.ack_idle_s,
+                revoke_grace_s=settings.adoption_graceperiod_s,
+                replace_newlines=settings.input_newlines == "space",
+                count_lines=settings.ack_mode == "line",
+                commit_ahead=settings.processing_guarantee == "at-most-once",
+            )
+        except (ValueError, OSError) as error:
+            raise KafkaError(f"the Kafka consumer cannot be made: {error}; look at the KAFKA_ settings") from None
+
+    async def _end_inlet(self) -> None:
+        """Commit, leave the group; STDIN stays open in our hands for the next inlet."""
+        if self._inlet is None or self._inlet_end is None:
+            return
+        if self._run is not None:
+            self._stdin_fd = self._inlet.take_stdin()
+        inlet_end, self._inlet, self._inlet_end = self._inlet_end, None, None
+        self._closing = asyncio.create_task(inlet_end.close(FLUSH_DEADLINE_S), name="close the incoming side")
+        await asyncio.shield(self._closing)  # a stop in the meantime waits for its commit as well
+
+    def _wire_stdin(self) -> None:
+        """Give the STDIN in our hands to the inlet, if there are both."""
+        if self._inlet is not None and self._run is not None and self._stdin_fd >= 0 and not self._run_exited:
+            stdin_fd, self._stdin_fd = self._stdin_fd, -1
+            self._inlet.attach(stdin_fd, self._run.pid)
+
+    def _close_held_stdin(self) -> None:
+        if self._stdin_fd >= 0:
+            os.close(self._stdin_fd)
+            self._stdin_fd = -1
+
+    # ---------------------------------------------------------------- the end
+
+    def stop_taking(self, grace_s: float) -> None:
+        """Write no further record; what is in flight goes on, and gets ``grace_s`` and the flush deadline to end."""
+        self._end_at_s = time.monotonic() + grace_s + FLUSH_DEADLINE_S
+        if self._inlet is not None:
+            self._inlet.drain(True)
+        if self.lifecycle.state in (RelayState.FLOWING, RelayState.PAUSED):
+            self.lifecycle.change(RelayState.DRAINING, "the Supervisor stops")
+
+    def shorten_end(self) -> None:
+        """The grace was cut short: lines of a dead Calculator that cannot be delivered get the flush deadline alone."""
+        if self._end_at_s is not None:
+            self._end_at_s = min(self._end_at_s, time.monotonic() + FLUSH_DEADLINE_S)
+
+    async def stop(self) -> None:
+        """After the Calculator is gone: deliver, commit, leave the group. Bounded by FLUSH_DEADLINE_S for each step."""
+        if not await self._until(self._settled, FLUSH_DEADLINE_S):
+            log.warning("not everything could be delivered; its records will be read again", **self._in_flight())
+        await self._end_inlet()
+        if self._closing is not None:
+            await self._closing
+        await self._outlet_end.close(0.0)
+        self._close_held_stdin()
+        self.lifecycle.change(RelayState.STOPPED, "flushed and committed")
+
+    def _settled(self) -> bool:
+        answered = 0
+        if self._inlet is not None:
+            counters = self._inlet.snapshot()
+            answered = counters["unacknowledged"] - counters["unanswered"]
+        return answered == 0 and self._delivered()
+
+    async def _until(self, condition: Callable[[], bool], deadline_s: float) -> bool:
+        end_s = time.monotonic() + deadline_s
+        while not condition():
+            if time.monotonic() >= end_s:
+                return False
+            await asyncio.sleep(_POLL_S)
+        return True
+
+    # ---------------------------------------------------------------- what it looks like
+
+    @property
+    def has_incoming(self) -> bool:
+        """Whether the route in force has an incoming stream."""
+        return _incoming(self.route) is not None
+
+    @property
+    def consumer_error(self) -> str | None:
+        """What is wrong with the incoming side now."""
+        return self._inlet_end.error if self._inlet_end is not None else None
+
+    @property
+    def consumer_error_since_s(self) -> float | None:
+        """Since when, by the monotonic clock."""
+        return self._inlet_end.error_since_s if self._inlet_end is not None else None
+
+    @property
+    def producer_error_since_s(self) -> float | None:
+        """Since when, by the monotonic clock."""
+        return self._outlet_end.error_since_s
+
+    @property
+    def producer_error(self) -> str | None:
+        """What is wrong with the outgoing side now."""
+        return self._outlet_end.error
+
+    def inlet_counters(self) -> Mapping[str, int]:
+        """Counters of the incoming side; empty without one."""
+        return self._inlet_end.counters() if self._inlet_end is not None else {}
+
+    def outlet_counters(self) -> Mapping[str, int]:
+        """Counters of the outgoing side."""
+        counters = self._outlet_end.counters()
+        self._complain("lines_not_json", counters, "lines that are no JSON value were sent as raw")
+        self._complain("lines_repaired", counters, "lines with bytes that are no UTF-8 were repaired")
+        return counters
+
+    def lag(self) -> Mapping[int, tuple[int, int]]:
+        """Of each partition: (acknowledged offset, high watermark), negative where not known."""
+        return self._inlet.lag() if self._inlet is not None else {}
+
+    def _complain(self, counter: str, counters: Mapping[str, int], event: str) -> None:
+        """Log what is counted: at once the first time, then not more often than people can read."""
+        said, at_s = self._complaints.get(counter, (0, 0.0))
+        now_s = time.monotonic()
+        if counters[counter] > said and (said == 0 or now_s - at_s >= _COMPLAINT_INTERVAL_S):
+            log.warning(event, lines=counters[counter] - said, total=counters[counter])
+            self._complaints[counter] = (counters[counter], now_s)
+
+    def _on_inlet_notice(self, kind: str, code: int, text: str) -> None:
+        if kind == "assigned":
+            log.info("partitions assigned", topic=text, partitions=code)
+        elif kind == "revoked":
+            log.info("partitions given up", topic=text, partitions=code)
+        elif kind == "protocol":
+            log.error("the Calculator broke the rule of ACK_MODE=line, one line out for each line in", why=text)
+            self._fail_run(f"ACK_MODE=line was broken: {text}")
+        elif kind == "stdin-broken":
+            log.debug("the Calculator closed its STDIN", errno=code)
+
+    def _on_outlet_notice(self, kind: str, code: int, text: str) -> None:
+        if kind == "stdout-ended":
+            self._stdout_ended.set()
+        elif kind == "oversize-line":
+            log.error("line over MAX_LINE_BYTES dropped", max_line_bytes=code)
+        elif kind == "unproducible":
+            log.error("line dropped: the broker does not take it", topic=_outgoing(self.route), error=text)
+
+
+def _incoming(route: Route | None) -> str | None:
+    return route.incoming_stream if route is not None else None
+
+
+def _outgoing(route: Route | None) -> str | None:
+    return route.outgoing_stream if route is not None else None
+
+
+def _describe(route: Route | None) -> str:
+    if route is None:
+        return "none"
+    paused = ", paused" if route.paused else ""
+    return f"version {route.version}, {route.incoming_stream or '-'} to {route.outgoing_stream or '-'}{paused}"

@@ -1,0 +1,97 @@
+"""The route: what the KV directory says, checked. Pure functions.
+
+Source of the keys: the platform's workspace manager, which writes each as plain text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from supervisor.errors import RouteError
+
+DESIRED_VERSION: Final = "desired_version"
+ADOPTED_VERSION: Final = "adopted_version"
+INCOMING_STREAM: Final = "incoming_stream"
+OUTGOING_STREAM: Final = "outgoing_stream"
+PAUSE_STREAM: Final = "pause_stream"
+KNOWN_KEYS: Final = frozenset({DESIRED_VERSION, ADOPTED_VERSION, INCOMING_STREAM, OUTGOING_STREAM, PAUSE_STREAM})
+
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}", re.ASCII)  # Kafka's rule
+
+
+@dataclass(frozen=True)
+class Route:
+    """Which topics a workspace reads and writes; one of the two streams may be None, not both."""
+
+    version: int
+    incoming_stream: str | None
+    outgoing_stream: str | None
+    paused: bool
+
+    def same_flow(self, other: Route | None) -> bool:
+        """Whether only the version differs, so that nothing has to change."""
+        return other is not None and (self.incoming_stream, self.outgoing_stream, self.paused) == (
+            other.incoming_stream,
+            other.outgoing_stream,
+            other.paused,
+        )
+
+
+def parse(entries: Mapping[str, bytes]) -> Route | None:
+    """Read the directory's entries, by key. None while ``desired_version`` is not there: not routed yet.
+
+    Raises RouteError with every problem.
+    """
+    if DESIRED_VERSION not in entries:
+        return None
+    problems: list[str] = []
+    texts = dict(_texts(entries, problems))
+    version = version_of(texts.get(DESIRED_VERSION, ""))
+    if version is None and DESIRED_VERSION in texts:
+        problems.append(f"{DESIRED_VERSION}: met '{texts[DESIRED_VERSION]}', expected a whole number above 0")
+    for key in (INCOMING_STREAM, OUTGOING_STREAM):
+        problems.extend(_topic_problems(key, texts.get(key)))
+    if INCOMING_STREAM not in entries and OUTGOING_STREAM not in entries:
+        problems.append(f"neither {INCOMING_STREAM} nor {OUTGOING_STREAM} is there, expected one of them or both")
+    pause = texts.get(PAUSE_STREAM, "false").strip().lower()
+    if pause not in ("true", "false"):
+        problems.append(f"{PAUSE_STREAM}: met '{texts[PAUSE_STREAM]}', expected true or false")
+    if problems:
+        raise RouteError(problems)
+    return Route(
+        version=version or 0,
+        incoming_stream=texts.get(INCOMING_STREAM),
+        outgoing_stream=texts.get(OUTGOING_STREAM),
+        paused=pause == "true",
+    )
+
+
+def version_of(text: str) -> int | None:
+    """Return the version a text says, None if it says none."""
+    text = text.strip()
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text, re.ASCII) and int(text) > 0 else None
+
+
+def adopted_version(entries: Mapping[str, bytes]) -> int:
+    """Return what ``adopted_version`` says, 0 if it is missing or no number."""
+    return version_of(entries.get(ADOPTED_VERSION, b"").decode("utf-8", "replace")) or 0
+
+
+def _texts(entries: Mapping[str, bytes], problems: list[str]) -> Iterator[tuple[str, str]]:
+    for key in sorted(KNOWN_KEYS & entries.keys()):
+        try:
+            yield key, entries[key].decode("utf-8")
+        except UnicodeDecodeError:
+            problems.append(f"{key}: met bytes that are no UTF-8 text")
+
+
+def _topic_problems(key: str, topic: str | None) -> Iterator[str]:
+    if topic is None:
+        return
+    if not topic:
+        yield f"{key}: empty, expected a topic's name, or no such key"
+    elif not _TOPIC.fullmatch(topic) or topic in (".", ".."):
+        yield f"{key}: met '{topic[:80]}', expected a name Kafka allows (up to 249 letters, digits and . _ -)"

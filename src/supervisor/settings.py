@@ -1,0 +1,437 @@
+"""All settings as one frozen model: the environment in both spellings, then the options, which win.
+
+A field's variable is its name in upper case (durations lose their ``_s``); ``BDZ_`` before it is the platform's
+spelling of the same setting. An empty variable is as good as none. The model is the one source of names, defaults and
+meanings, the manual's table included.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, InstanceOf, SecretStr, ValidationError
+
+from supervisor import values
+from supervisor.errors import SettingsError
+from supervisor.values import ConsulAddress
+
+PREFIX: Final = "BDZ_"
+_SECRET_NAMES = ("KAFKA_SASL_PASSWORD", "KAFKA_OPTIONS", "CONSUL_HTTP_TOKEN", "CONSUL_HTTP_AUTH")
+SECRET_VARIABLES: Final = frozenset(prefix + name for name in _SECRET_NAMES for prefix in ("", PREFIX))
+_SECRET_KAFKA_OPTION = re.compile(r"password|secret|\.pem$|jaas|sasl\.oauthbearer\.config")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line gave; ``problems`` are reported together with those of the environment."""
+
+    program: str | None = None
+    args: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A setting as a person meets it: its meaning and its default as text, which the same parser reads.
+
+    ``unset`` says what holds without a value where that is not simply "nothing".
+    """
+
+    meaning: str
+    default: str | None = None
+    required: bool = False
+    unset: str = ""
+
+    @property
+    def shown_default(self) -> str:
+        """The default as the manual's table has it."""
+        return self.default or self.unset or ("required" if self.required else "-")
+
+
+def _at_least(least: float, shown: str, value: float) -> float:
+    if value < least:
+        raise ValueError(f"too small, expected at least {shown}")
+    return value
+
+
+def _between(low: int, high: int, value: int) -> int:
+    if not low <= value <= high:
+        raise ValueError(f"expected a number from {low} to {high}")
+    return value
+
+
+def _matching(pattern: str, expected: str, text: str) -> str:
+    if not re.fullmatch(pattern, text, re.ASCII):
+        raise ValueError(f"expected {expected}")
+    return text
+
+
+def _one_of(choices: tuple[str, ...], later: tuple[str, ...], text: str) -> str:
+    """Accept one of ``choices`` in any case; ``later`` are those that a coming version knows."""
+    for choice in choices:
+        if text.lower() == choice.lower():
+            return choice
+    not_yet = "not available in this version yet, " if text.lower() in later else ""
+    raise ValueError(f"{not_yet}expected {' or '.join(choices)}")
+
+
+def _choice(*choices: str, later: tuple[str, ...] = ()) -> BeforeValidator:
+    return BeforeValidator(partial(_one_of, choices, later))
+
+
+def _log_level(text: str) -> str:
+    return "warning" if text.lower() == "warn" else _one_of(("debug", "info", "warning", "error"), (), text)
+
+
+def _kv_directory(text: str) -> str:
+    return _matching(
+        r"[A-Za-z0-9._=,-]+(?:/[A-Za-z0-9._=,-]+)*",
+        "a directory of Consul's KV store, such as buldozer/subordinate: letters, digits and . _ - = , between slashes",
+        text.strip("/"),
+    )
+
+
+def _readable(text: str) -> str:
+    try:
+        Path(text).open("rb").close()
+    except OSError as error:
+        raise ValueError(f"{error.strerror or error}, expected a file that can be read") from None
+    return text
+
+
+def _utf8(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("expected text in UTF-8") from None
+    return text
+
+
+def _certificates(text: str) -> str:
+    """Check a file or directory of CA certificates."""
+    return text if Path(text).is_dir() else _readable(text)
+
+
+Duration = Annotated[float, BeforeValidator(values.duration_s)]
+PositiveDuration = Annotated[Duration, AfterValidator(partial(_at_least, 0.1, "100ms"))]
+Size = Annotated[int, BeforeValidator(values.size_bytes)]
+Boolean = Annotated[bool, BeforeValidator(values.boolean)]
+Secret = Annotated[SecretStr, BeforeValidator(_utf8)]
+ReadableFile = Annotated[str, BeforeValidator(_readable)]
+CertificatesPath = Annotated[str, BeforeValidator(_certificates)]
+
+NODE_ID_PATTERN = r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,128}"
+
+
+class Settings(BaseModel):
+    """Everything that can be set, checked; made by ``Settings.load``. Durations are seconds, sizes bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    node_id: Annotated[
+        str,
+        Variable("workspace uid", required=True),
+        BeforeValidator(
+            partial(_matching, NODE_ID_PATTERN, "the workspace's uid: up to 128 letters, digits and . _ -")
+        ),
+    ]
+    kafka_dsn: Annotated[
+        str,
+        Variable("bootstrap brokers, host:port separated by commas", required=True),
+        BeforeValidator(values.bootstrap_servers),
+    ]
+    kafka_consumer_group: Annotated[str, Variable("consumer group", "bdz_default_sg")]
+    consul_dsn: Annotated[
+        ConsulAddress,
+        Variable("Consul agent: host:port, http://…, https://… or unix:///…", "localhost:8500"),
+        BeforeValidator(values.consul_address),
+    ]
+    consul_advertise: Annotated[
+        Annotated[str, BeforeValidator(values.host)] | None,
+        Variable("IP announced to Consul", unset="own IP, detected at start"),
+    ]
+    consul_name_tpl: Annotated[
+        str,
+        Variable("service name; %s is NODE_ID", "bdz-wsp-%s"),
+        BeforeValidator(
+            partial(
+                _matching,
+                r"[A-Za-z0-9._-]*(?:%s)?[A-Za-z0-9._-]*",
+                "a service name of letters, digits and . _ - with %s at most once, where NODE_ID goes",
+            )
+        ),
+    ]
+    consul_resync_interval_s: Annotated[
+        PositiveDuration, Variable("upper bound on the time between two looks at the configuration", "30s")
+    ]
+    consul_dir: Annotated[str, Variable("KV directory", "buldozer/subordinate"), BeforeValidator(_kv_directory)]
+    # Paths and arguments are bytes to the system; InstanceOf lets those through that are no UTF-8.
+    program: Annotated[
+        InstanceOf[str], Variable("Calculator's executable, if --bin is not given", required=True, unset="--bin")
+    ]
+    args: tuple[InstanceOf[str], ...]
+    output_json: Annotated[Boolean, Variable("STDOUT lines are JSON values, embedded as such", "false")]
+    adoption_graceperiod_s: Annotated[
+        Duration, Variable("how long a reconfiguration waits for records in flight", "3s")
+    ]
+    shutdown_graceperiod_s: Annotated[Duration, Variable("how long the Calculator gets to finish before SIGKILL", "3s")]
+    log_level: Annotated[
+        str, Variable("debug, info, warning or error, in any case", "info"), BeforeValidator(_log_level)
+    ]
+    log_colors: Annotated[Boolean | None, Variable("coloured logs", unset="on if the log goes to a terminal")]
+    log_format: Annotated[
+        str,
+        Variable("console (key=value), json (lines), or auto: console on a terminal", "auto"),
+        _choice("auto", "console", "json"),
+    ]
+    http_host: Annotated[str, Variable("address of status and metrics", "0.0.0.0"), BeforeValidator(values.host)]  # noqa: S104 - the platform asks from outside the container
+    http_port: Annotated[
+        int,
+        Variable("port of status and metrics; 0 switches them off", "8080"),
+        BeforeValidator(values.whole),
+        AfterValidator(partial(_between, 0, 65535)),
+    ]
+    processing_guarantee: Annotated[
+        str,
+        Variable("what a crash may do to a record: at-least-once or at-most-once", "at-least-once"),
+        _choice("at-least-once", "at-most-once", later=("exactly-once",)),
+    ]
+    ack_mode: Annotated[
+        str,
+        Variable(
+            "what acknowledges a record: demand (the Calculator asks for more) or line (one out for each in)", "demand"
+        ),
+        _choice("demand", "line", later=("marker",)),
+    ]
+    ack_readahead_bytes: Annotated[
+        Size,
+        Variable("how far a Calculator may read ahead of its work", "65536"),
+        AfterValidator(partial(_between, 0, 2**30)),
+    ]
+    ack_idle_s: Annotated[
+        Duration,
+        Variable("an empty STDIN for this long is a Calculator that waits, where it cannot be seen", "1s"),
+        AfterValidator(partial(_at_least, 0.001, "1ms")),
+    ]
+    max_in_flight_records: Annotated[
+        int,
+        Variable("most records taken and not yet acknowledged", "100000"),
+        BeforeValidator(values.whole),
+        AfterValidator(partial(_between, 1, 2**24)),
+    ]
+    max_in_flight_bytes: Annotated[
+        Size, Variable("most bytes of such records", "64MiB"), AfterValidator(partial(_between, 1, 2**40))
+    ]
+    max_line_bytes: Annotated[
+        Size,
+        Variable("longest line of the Calculator that becomes a record", "900000"),
+        AfterValidator(partial(_between, 1, 10**8)),
+    ]
+    input_newlines: Annotated[
+        str,
+        Variable("a newline inside a value becomes a space, or splits it into several lines: space or split", "space"),
+        _choice("space", "split", later=("reject",)),
+    ]
+    restart_backoff_max_s: Annotated[
+        PositiveDuration, Variable("longest delay between restarts of the Calculator", "30s")
+    ]
+    kafka_options: Annotated[
+        dict[str, str],
+        Variable("librdkafka properties, name=value separated by commas", ""),
+        BeforeValidator(values.kafka_options),
+    ]
+    kafka_auto_offset_reset: Annotated[
+        str,
+        Variable("where a group without an offset begins: earliest or latest", "earliest"),
+        _choice("earliest", "latest"),
+    ]
+    kafka_security_protocol: Annotated[
+        Annotated[str, _choice("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")] | None,
+        Variable("plaintext, ssl, sasl_plaintext or sasl_ssl", unset="plaintext"),
+    ]
+    kafka_sasl_mechanism: Annotated[
+        Annotated[str, _choice("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI")] | None,
+        Variable("PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or GSSAPI"),
+    ]
+    kafka_sasl_username: Annotated[str | None, Variable("SASL user")]
+    kafka_sasl_password: Annotated[Secret | None, Variable("SASL password")]
+    kafka_sasl_password_file: Annotated[str | None, Variable("file that holds it")]
+    kafka_ssl_ca_location: Annotated[CertificatesPath | None, Variable("CA certificates, file or directory")]
+    kafka_ssl_certificate_location: Annotated[ReadableFile | None, Variable("client certificate")]
+    kafka_ssl_key_location: Annotated[ReadableFile | None, Variable("client key")]
+    consul_http_token: Annotated[Secret | None, Variable("ACL token")]
+    consul_http_token_file: Annotated[str | None, Variable("file that holds it; wins over the variable")]
+    consul_http_ssl: Annotated[
+        Boolean, Variable("speak TLS to the agent, also when CONSUL_DSN does not say so", "false")
+    ]
+    consul_cacert: Annotated[ReadableFile | None, Variable("CA certificates of the agent")]
+    consul_client_cert: Annotated[ReadableFile | None, Variable("client certificate for the agent")]
+    consul_client_key: Annotated[ReadableFile | None, Variable("client key for the agent")]
+    consul_http_ssl_verify: Annotated[Boolean, Variable("check the agent's certificate", "true")]
+    consul_datacenter: Annotated[
+        Annotated[
+            str,
+            BeforeValidator(partial(_matching, r"[A-Za-z0-9_-]+", "a datacenter's name: letters, digits, _ and -")),
+        ]
+        | None,
+        Variable("Consul datacenter", unset="the agent's own"),
+    ]
+
+    @property
+    def kv_directory(self) -> str:
+        """Directory of this workspace's keys in Consul's KV store, without slashes at its ends."""
+        return f"{self.consul_dir}/{self.node_id}"
+
+    @property
+    def service_name(self) -> str:
+        """Name of the service in Consul."""
+        return self.consul_name_tpl.replace("%s", self.node_id)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that must not appear anywhere."""
+        named = (self.kafka_sasl_password, self.consul_http_token)
+        options = (value for name, value in self.kafka_options.items() if _SECRET_KAFKA_OPTION.search(name))
+        return (*(secret.get_secret_value() for secret in named if secret), *options)
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], options: Options) -> Settings:
+        """Read all settings; raise SettingsError with every problem, one line each.
+
+        Options win over variables, ``X`` over ``BDZ_X``. Secret files are read here.
+        """
+        given = _given(environ)
+        secrets, problems = _read_secrets(given)
+        problems = [*options.problems, *_missing(given, options), *problems, *_contradictions(given, secrets)]
+        raw: dict[str, Any] = {"args": options.args}
+        for field, variable in variables():
+            if field in given or not variable.required:
+                raw[field] = given[field].text if field in given else variable.default
+        raw |= secrets
+        if options.program:
+            raw["program"] = options.program
+        try:
+            settings = cls.model_validate(raw)
+        except ValidationError as error:
+            problems += _problems(error, given)
+        if problems:
+            raise SettingsError(problems)
+        if settings.consul_http_ssl and settings.consul_dsn.scheme == "http":
+            settings = settings.model_copy(update={"consul_dsn": replace(settings.consul_dsn, scheme="https")})
+        return settings
+
+
+class _Given(NamedTuple):
+    """A variable that is set: the name as spelled, and its text."""
+
+    name: str
+    text: str
+
+
+def variables() -> Iterator[tuple[str, Variable]]:
+    """Yield each field that the environment can set, with its description."""
+    for field, info in Settings.model_fields.items():
+        for note in info.metadata:
+            if isinstance(note, Variable):
+                yield field, note
+
+
+def variable_name(field: str) -> str:
+    """Return the unprefixed name of a field's variable."""
+    return field.removesuffix("_s").upper()
+
+
+def _given(environ: Mapping[str, str]) -> dict[str, _Given]:
+    return {
+        field: _Given(name, environ[name])
+        for field, _ in variables()
+        for name in (PREFIX + variable_name(field), variable_name(field))
+        if environ.get(name)
+    }
+
+
+def _missing(given: Mapping[str, _Given], options: Options) -> Iterator[str]:
+    for field, variable in variables():
+        if not variable.required or field in given:
+            continue
+        name = variable_name(field)
+        if field != "program":
+            yield f"{name}: not set (nor {PREFIX}{name}); expected the {variable.meaning}"
+        elif not options.program and not options.problems:
+            yield f"--bin: not given (nor {name}, nor {PREFIX}{name}, set); expected the Calculator's executable"
+
+
+_SECRET_FILES = {"kafka_sasl_password_file": "kafka_sasl_password", "consul_http_token_file": "consul_http_token"}
+
+
+def _read_secrets(given: Mapping[str, _Given]) -> tuple[dict[str, str], list[str]]:
+    """Read the secrets that stand in files, without the white space around them; return them and the problems."""
+    secrets: dict[str, str] = {}
+    problems = []
+    for file_field, field in _SECRET_FILES.items():
+        if file_field not in given:
+            continue
+        name, path = given[file_field]
+        try:
+            secrets[field] = Path(path).read_text("utf-8").strip()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            problems.append(f"{name}: met {_shown(path)}; {why}, expected a file with the secret")
+        else:
+            if not secrets[field]:
+                problems.append(f"{name}: met {_shown(path)}; the file is empty, expected a file with the secret")
+    return secrets, problems
+
+
+def _contradictions(given: Mapping[str, _Given], secrets: Mapping[str, str]) -> Iterator[str]:
+    protocol = given["kafka_security_protocol"].text.lower() if "kafka_security_protocol" in given else "plaintext"
+    for part, wanted in (("sasl", "sasl_ssl or sasl_plaintext"), ("ssl", "ssl or sasl_ssl")):
+        idle = (
+            []
+            if part in protocol.split("_")
+            else [name for field, (name, _) in given.items() if f"kafka_{part}_" in field]
+        )
+        for name in idle:
+            yield f"{name}: has no effect with security protocol {protocol}; expected KAFKA_SECURITY_PROTOCOL {wanted}"
+    if protocol.startswith("sasl_"):
+        mechanism = given["kafka_sasl_mechanism"].text.upper() if "kafka_sasl_mechanism" in given else None
+        needed = ["kafka_sasl_mechanism"]
+        if mechanism == "PLAIN" or (mechanism or "").startswith("SCRAM-"):
+            needed += ["kafka_sasl_username", "kafka_sasl_password"]
+        for field in needed:
+            if field not in given and field not in secrets:
+                with_mechanism = f" and mechanism {mechanism}" if mechanism else ""
+                yield f"{variable_name(field)}: not set; expected with security protocol {protocol}{with_mechanism}"
+    if "kafka_sasl_password" in given and "kafka_sasl_password_file" in given:
+        names = given["kafka_sasl_password"].name, given["kafka_sasl_password_file"].name
+        yield f"{names[0]}: set together with {names[1]}; expected one of them"
+    for pair in (
+        ("kafka_ssl_certificate_location", "kafka_ssl_key_location"),
+        ("consul_client_cert", "consul_client_key"),
+    ):
+        for one, other in (pair, pair[::-1]):
+            if one in given and other not in given:
+                yield f"{variable_name(other)}: not set; expected together with {given[one].name}"
+
+
+def _shown(text: str) -> str:
+    """Quote a value for an error: shortened, without credentials of a URL."""
+    masked = re.sub(r"//[^/@]*@", "//***@", text)
+    return repr(masked if len(masked) <= 100 else masked[:97] + "...")
+
+
+def _problems(error: ValidationError, given: Mapping[str, _Given]) -> Iterator[str]:
+    for detail in error.errors(include_url=False, include_input=False):
+        field = str(detail["loc"][0])
+        if detail["type"] == "missing":
+            continue
+        name, text = given[field]
+        secret = name in SECRET_VARIABLES
+        reason = detail.get("ctx", {}).get("error", "expected text in UTF-8")
+        for line in str(reason).splitlines():
+            yield f"{name}: {line}" if secret else f"{name}: met {_shown(text)}; {line}"

@@ -1,0 +1,130 @@
+"""One native stream end and its thread: start, notices on the loop, counters, and an end that can be awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import structlog
+
+log = structlog.get_logger("supervisor.stream")
+
+_SYSLOG_WARNING = 4
+_ERRORS_ABOUT_CONNECTIONS = {-195, -187, -193, -185}  # transport, all brokers down, resolve, timed out
+ERROR_STANDS_S = 2.5
+"""An error about connections stands at least this long: the statistics that take it back are 2 s apart."""
+
+DESTROY_DEADLINE_S = 5.0
+"""How long librdkafka gets to destroy a client, on top of the deadline for closing it."""
+
+
+class End(Protocol):
+    """What `Inlet` and `Outlet` have in common."""
+
+    @property
+    def notice_fd(self) -> int:
+        """An eventfd, written when there are notices to take; it lives as long as the end."""
+
+    def run(self) -> None:
+        """Be the body of the thread."""
+
+    def stop(self, deadline_s: float) -> None:
+        """End the thread."""
+
+    def notices(self) -> list[tuple[str, int, str]]:
+        """Take what the thread has to tell."""
+
+    def snapshot(self) -> dict[str, int]:
+        """Return the counters."""
+
+
+class StreamEnd:
+    """The thread of an `Inlet` or `Outlet`, watched from the loop.
+
+    ``on_notice(kind, code, text)`` is called on the loop for every notice but log lines and errors, which are dealt
+    with here: logged, and kept as ``error`` for as long as they stand.
+    """
+
+    def __init__(self, name: str, topic: str, end: End, on_notice: Callable[[str, int, str], None]) -> None:
+        self.topic = topic
+        self.error: str | None = None
+        self.error_since_s: float | None = None
+        self._name = name
+        self._end = end
+        self._on_notice = on_notice
+        self._closed = asyncio.Event()
+        self._error_code = 0
+        self._error_at_s = 0.0
+        self._progress: int | None = None  # at the first look after an error
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(end.notice_fd, self.take_notices)
+        self._thread = threading.Thread(target=end.run, name=name, daemon=True)
+        self._thread.start()
+
+    def counters(self) -> Mapping[str, int]:
+        """Counters of the native side now; takes back an error that no longer stands."""
+        counters = self._end.snapshot()
+        progress = counters.get("lines_delivered", counters.get("records_read", 0))
+        stood_s = time.monotonic() - self._error_at_s
+        reconnected = (
+            self._error_code in _ERRORS_ABOUT_CONNECTIONS and counters["brokers_up"] > 0 and stood_s > ERROR_STANDS_S
+        )
+        if self.error is not None and (reconnected or progress > (self._progress or progress)):
+            self.clear_error("connected again" if reconnected else "records flow again")
+        if self._progress is None or self.error is None:
+            self._progress = progress
+        return counters
+
+    def clear_error(self, why: str) -> None:
+        """Take the standing error back."""
+        if self.error is not None:
+            log.info("kafka error is over", side=self._name, topic=self.topic, was=self.error, why=why)
+            self.error = self.error_since_s = None
+
+    async def close(self, deadline_s: float) -> None:
+        """End the thread and its client; the native side keeps to the deadline, and is left behind if it does not."""
+        self._end.stop(deadline_s)
+        try:
+            await asyncio.wait_for(self._closed.wait(), deadline_s + DESTROY_DEADLINE_S)
+        except TimeoutError:
+            log.error(  # noqa: TRY400 - a traceback of the wait says nothing
+                "kafka client does not end; left behind", side=self._name, topic=self.topic
+            )
+            return
+        await asyncio.to_thread(self._thread.join)
+        self._loop.remove_reader(self._end.notice_fd)
+
+    def take_notices(self) -> None:
+        """Deal with what the thread has to tell; called by the loop when there is something."""
+        try:
+            os.eventfd_read(self._end.notice_fd)
+        except BlockingIOError:
+            return
+        for kind, code, text in self._end.notices():
+            if kind == "log":
+                # A failed connection comes as an error too, and every second while a broker is away.
+                level = log.warning if code <= _SYSLOG_WARNING and not text.startswith("FAIL:") else log.debug
+                level("librdkafka", side=self._name, line=text)
+            elif kind in ("error", "fatal"):
+                self._on_error(kind, code, text)
+            else:
+                if kind == "assigned":
+                    self.clear_error("partitions assigned")
+                self._on_notice(kind, code, text)
+                if kind == "closed":
+                    self._closed.set()
+
+    def _on_error(self, kind: str, code: int, text: str) -> None:
+        same_trouble = self._error_code in _ERRORS_ABOUT_CONNECTIONS and code in _ERRORS_ABOUT_CONNECTIONS
+        if self.error is None or not (same_trouble or text == self.error):
+            log.warning("kafka error", side=self._name, topic=self.topic, error=text, code=code, fatal=kind == "fatal")
+        if self.error is None:
+            self.error_since_s = time.monotonic()
+        self.error = text
+        self._error_code = code
+        self._progress = None
+        self._error_at_s = time.monotonic()

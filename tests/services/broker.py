@@ -1,0 +1,149 @@
+"""Apache Kafka in KRaft mode on 127.0.0.1: one node, or several that can be killed, frozen, started again."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import signal
+import subprocess
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from . import obtain
+from .process import Service, ServiceError, free_ports, scratch_directory, tail
+from .topics import Kafka
+
+_LOGGING = """\
+rootLogger.level = info
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{HH:mm:ss.SSS} %p %c{1}: %m%n
+"""
+
+# The JVM's quick compiler and little memory: up in half the time, slower under load.
+_QUICK = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+_FULL = ("-Xmx1g",)
+
+
+class Cluster:
+    """``nodes`` brokers, each also a controller; data in a temporary directory. Nodes are numbered from 1.
+
+    ``full_speed`` gives the JVM its optimising compiler and 1 GB: for benchmarks.
+    """
+
+    def __init__(self, nodes: int = 1, *, full_speed: bool = False) -> None:
+        self._directory = scratch_directory("kafka")
+        self._nodes = nodes
+        ports = free_ports(2 * nodes)
+        self._brokers, self._controllers = ports[:nodes], ports[nodes:]
+        options = _FULL if full_speed else _QUICK
+        self._java = [obtain.java(), *options, "-Xshare:auto", "-cp", obtain.kafka_jars() / "*"]
+        self._services = {number: self._service(number) for number in range(1, nodes + 1)}
+        self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in self._brokers)
+        self._probe = Kafka(self.bootstrap)
+
+    def start(self, deadline_s: float = 60.0) -> Kafka:
+        """Format the storage, start every node, return when all serve; ServiceError with the log's end if not."""
+        # Without its top bit the first character is never "-", which the formatting tool would read as an option.
+        identity = uuid.UUID(int=uuid.uuid4().int >> 1)
+        cluster_id = base64.urlsafe_b64encode(identity.bytes).decode().rstrip("=")
+        for number in self._services:
+            self._format(number, cluster_id)
+        for number, service in self._services.items():
+            # Only the last can be waited for: a quorum needs more than one.
+            last = number == self._nodes
+            service.start(self._ready if last else (lambda: True), deadline_s)
+        self._probe.wait_coordinator()
+        return self._probe
+
+    def kill(self, node: int = 1) -> None:
+        """SIGKILL one node."""
+        self._services[node].kill()
+
+    def freeze(self, node: int = 1) -> None:
+        """SIGSTOP one node: its connections stay open, nothing answers."""
+        self._services[node].send(signal.SIGSTOP)
+
+    def thaw(self, node: int = 1) -> None:
+        """SIGCONT a frozen node."""
+        self._services[node].send(signal.SIGCONT)
+
+    def restart(self, node: int = 1, deadline_s: float = 60.0) -> None:
+        """Start a killed node again with its data and on its port; returns when all nodes serve."""
+        self._services[node].start(self._ready, deadline_s)
+
+    def pid(self, node: int = 1) -> int:
+        """Process ID of a node, for measurements."""
+        return self._services[node].pid
+
+    def stop(self) -> None:
+        """End every node and remove the data: nobody needs an orderly end of data that goes away."""
+        for service in self._services.values():
+            service.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _service(self, number: int) -> Service:
+        home = self._directory / str(number)
+        home.mkdir()
+        (home / "log4j2.properties").write_text(_LOGGING)
+        (home / "server.properties").write_text(self._properties(number, home / "data"))
+        command = [*self._java, f"-Dlog4j2.configurationFile={home}/log4j2.properties", "kafka.Kafka"]
+        return Service(f"Kafka node {number}", [*command, home / "server.properties"], log=home / "log")
+
+    def _properties(self, number: int, data: Path) -> str:
+        broker, controller = self._brokers[number - 1], self._controllers[number - 1]
+        voters = ",".join(f"{n}@127.0.0.1:{port}" for n, port in enumerate(self._controllers, 1))
+        properties = {
+            "process.roles": "broker,controller",
+            "node.id": number,
+            "controller.quorum.voters": voters,
+            "listeners": f"PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "log.dirs": data,
+            "auto.create.topics.enable": "false",
+            "group.initial.rebalance.delay.ms": 0,
+            "log.cleaner.dedupe.buffer.size": 2_097_152,
+        }
+        for prefix in ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic"):
+            properties[f"{prefix}.num.partitions"] = 4
+            properties[f"{prefix}.replication.factor"] = min(3, self._nodes)
+        for prefix in ("transaction.state.log", "share.coordinator.state.topic"):
+            properties[f"{prefix}.min.isr"] = min(2, self._nodes)
+        return "".join(f"{name}={value}\n" for name, value in properties.items())
+
+    def _format(self, number: int, cluster_id: str) -> None:
+        home = self._directory / str(number)
+        command = [*self._java, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format"]
+        with (home / "log").open("wb") as log:
+            done = subprocess.run(
+                [*command, "-t", cluster_id, "-c", home / "server.properties"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+                timeout=60,
+            )
+        if done.returncode != 0:
+            raise ServiceError(f"formatting Kafka node {number} failed\n{tail(home / 'log')}")
+
+    def _ready(self) -> bool:
+        return self._probe.brokers(timeout_s=1.0) == self._nodes

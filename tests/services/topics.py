@@ -1,0 +1,208 @@
+"""A Kafka cluster as tests use it: topics made and filled fast, read to their end, offsets looked at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # re-exported
+
+from .process import ServiceError
+
+Value = bytes | None
+
+# What goes wrong is raised here; librdkafka's own lines about a broker that starts or was killed are noise.
+_CRITICAL = 2
+
+
+class Record(NamedTuple):
+    """One record as it lies in a topic; ``timestamp_ms`` is Unix time."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: Value
+
+
+_COORDINATOR_AWAY = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+}
+
+
+class Kafka:
+    """A reachable cluster; ``bootstrap`` is its comma-separated bootstrap list."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self._common: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": _CRITICAL}
+        self._admin = AdminClient(self._common)
+
+    def brokers(self, timeout_s: float = 5.0) -> int:
+        """Number of brokers alive according to a metadata request; 0 when nobody answers."""
+        try:
+            return len(self._admin.list_topics(timeout=timeout_s).brokers)
+        except KafkaException:
+            return 0
+
+    def create_topic(self, name: str, partitions: int = 1, *, replicas: int = 1, **config: str) -> str:
+        """Create a topic and wait until every partition has a leader; option names with ``_`` for ``.``."""
+        options = {key.replace("_", "."): value for key, value in config.items()}
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=replicas, config=options)
+        self._admin.create_topics([topic], operation_timeout=15)[name].result(20)
+        end = time.monotonic() + 15
+        while time.monotonic() < end:
+            known = self._admin.list_topics(name, timeout=5).topics[name].partitions
+            if len(known) == partitions and all(partition.leader >= 0 for partition in known.values()):
+                return name
+            time.sleep(0.02)
+        raise ServiceError(f"topic {name} has no leaders 15 s after its creation")
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic and wait until the brokers say it is done."""
+        self._admin.delete_topics([name], operation_timeout=15)[name].result(20)
+
+    def partitions(self, topic: str) -> list[int]:
+        """The topic's partition numbers in order."""
+        return sorted(self._admin.list_topics(topic, timeout=5).topics[topic].partitions)
+
+    def end_offsets(self, topic: str) -> dict[int, int]:
+        """The next offset of each partition (high watermark)."""
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        requests = {TopicPartition(topic, number): latest for number in self.partitions(topic)}
+        answers = self._admin.list_offsets(requests)
+        return {request.partition: answer.result(10).offset for request, answer in answers.items()}
+
+    def wait_coordinator(self) -> None:
+        """Make the brokers create the topic of committed offsets; it takes a second the first time."""
+        self._committed("warm-up", [TopicPartition("warm-up", 0)])
+
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """The group's committed offset for each partition that has one."""
+        answer = self._committed(group, [TopicPartition(topic, number) for number in self.partitions(topic)])
+        return {tp.partition: tp.offset for tp in answer if tp.offset >= 0}
+
+    def _committed(
+        self, group: str, partitions: list[TopicPartition], deadline_s: float = 30.0
+    ) -> list[TopicPartition]:
+        """Ask the group's coordinator, again while it is still loading."""
+        # Not the admin client's request: librdkafka 2.16.0 crashes on its answer while a fresh coordinator is loading.
+        consumer = Consumer(self._common | {"group.id": group, "enable.auto.commit": False})
+        end = time.monotonic() + deadline_s
+        try:
+            while True:
+                try:
+                    return consumer.committed(partitions, timeout=15)
+                except KafkaException as error:
+                    if time.monotonic() >= end or error.args[0].code() not in _COORDINATOR_AWAY:
+                        raise
+                time.sleep(0.05)
+        finally:
+            consumer.close()
+
+    def wait_committed(self, group: str, topic: str, total: int, deadline_s: float = 15.0) -> dict[int, int]:
+        """Wait until the group's offsets add up to at least ``total``; AssertionError with what they were if not."""
+        end = time.monotonic() + deadline_s
+        while True:
+            offsets = self.committed(group, topic)
+            if sum(offsets.values()) >= total:
+                return offsets
+            assert time.monotonic() < end, f"{group} committed {offsets} of {topic} in {deadline_s} s, expected {total}"
+            time.sleep(0.05)
+
+    def produce(self, topic: str, values: Iterable[Value], *, partition: int | None = None, **options: Any) -> None:
+        """Append the values in order, all acknowledged on return; round robin over partitions unless one is given.
+
+        ``options`` are librdkafka properties with ``_`` for ``.``.
+        """
+        config = (
+            self._common
+            | {
+                "acks": "all",
+                "linger.ms": 5,
+                "batch.size": 1_000_000,
+                "message.max.bytes": 10_000_000,
+                "queue.buffering.max.messages": 500_000,
+                "enable.idempotence": True,
+            }
+            | {key.replace("_", "."): value for key, value in options.items()}
+        )
+        producer = Producer(config)
+        failed: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                failed.append(error)
+
+        targets = [partition] if partition is not None else self.partitions(topic)
+        for number, value in enumerate(values):
+            while True:
+                try:
+                    producer.produce(topic, value, partition=targets[number % len(targets)], on_delivery=delivered)
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+        left = producer.flush(60)
+        if left or failed:
+            raise ServiceError(f"{left} records not delivered to {topic}, {len(failed)} failed: {failed[:1]}")
+
+    def read(
+        self, topic: str, at_least: int = 0, deadline_s: float = 30.0, *, partitions: Sequence[int] | None = None
+    ) -> list[Record]:
+        """All committed records of the topic, read from the start to the end, partition by partition in order.
+
+        Waits until there are ``at_least`` that many; AssertionError with the number met if not within ``deadline_s``.
+        """
+        consumer = Consumer(
+            self._common
+            | {
+                "group.id": "reader-without-commits",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 10,
+                "fetch.message.max.bytes": 10_000_000,
+            }
+        )
+        wanted = self.partitions(topic) if partitions is None else partitions
+        consumer.assign([TopicPartition(topic, number, 0) for number in wanted])
+        records: list[Record] = []
+        at_end: set[int] = set()
+        end = time.monotonic() + deadline_s
+        try:
+            while len(at_end) < len(wanted) or len(records) < at_least:
+                assert time.monotonic() < end, (
+                    f"{len(records)} records in {topic} after {deadline_s} s, expected {at_least}"
+                )
+                for message in consumer.consume(10_000, timeout=0.1):
+                    error, partition = message.error(), message.partition()
+                    assert partition is not None
+                    if error is None:
+                        at_end.discard(partition)
+                        records.append(_record(message))
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        at_end.add(partition)
+                    elif not error.retriable():
+                        raise ServiceError(f"reading {topic}: {error}")
+        finally:
+            consumer.close()
+        return sorted(records, key=lambda record: (record.partition, record.offset))
+
+
+def _record(message: Message) -> Record:
+    _, timestamp_ms = message.timestamp()
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None
+    assert offset is not None
+    return Record(partition, offset, timestamp_ms, message.key(), message.value())

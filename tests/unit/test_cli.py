@@ -1,0 +1,110 @@
+"""The command line, in process and as a program."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from supervisor import cli
+from supervisor.settings import variable_name, variables
+
+
+def run(*argv: str, code: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m supervisor``, or ``code``, with no settings but ``environ``."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    command = ["-c", code] if code else ["-m", "supervisor", *argv]
+    return subprocess.run(
+        [sys.executable, *command], env=kept | environ, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "program", "args"),
+    [
+        ([], None, ()),
+        (
+            ["--bin", "python3", "--args", "/opt/app/io_main.py,/var/model"],
+            "python3",
+            ("/opt/app/io_main.py", "/var/model"),
+        ),
+        (["--bin", "java", "--args", "-jar,target/app.jar"], "java", ("-jar", "target/app.jar")),
+        (["--args", "--help", "--bin", "--version"], "--version", ("--help",)),
+        (["--bin=x", "--args=-x,--bin"], "x", ("-x", "--bin")),
+        (["--args", "a", "--args", "b,c", "--args", ""], None, ("a", "b", "c")),
+        (["--args", r"a\,b", "--args=k=v"], None, ("a,b", "k=v")),
+        (["--bin", "a", "--bin", "b"], "b", ()),
+    ],
+)
+def test_options_take_their_next_word_whatever_it_looks_like(
+    argv: list[str], program: str | None, args: tuple[str, ...]
+) -> None:
+    """As images are deployed."""
+    options = cli.parse(argv)
+    assert (options.program, options.args, options.problems) == (program, args, ())
+
+
+@pytest.mark.parametrize(
+    ("argv", "problem"),
+    [
+        (["--bin"], "--bin: met without a value; expected a program"),
+        (["--args"], "--args: met without a value"),
+        (["--bin="], "--bin: met ''"),
+        (["--frob"], "command line: met '--frob'"),
+        (["local"], "command line: met 'local'"),
+    ],
+)
+def test_what_is_not_understood_is_named(argv: list[str], problem: str) -> None:
+    """And kept, to be told together with the environment's problems."""
+    (met,) = cli.parse(argv).problems
+    assert met.startswith(problem)
+
+
+def test_the_manual_has_every_variable_with_its_default() -> None:
+    """It is made of the model, so it cannot drift."""
+    text = run("--help")
+    assert (text.returncode, text.stderr) == (0, "")
+    rows = {line.split()[0]: line for line in text.stdout.splitlines() if line.startswith("  ") and line.split()}
+    for field, variable in variables():
+        row = rows[variable_name(field)]
+        assert variable.meaning in row
+        assert (variable.default or "") in row
+    assert "exit status: 0 " in text.stdout
+
+
+def test_the_version_is_the_packages() -> None:
+    """One line on STDOUT."""
+    result = run("--version")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("supervisor 0.")
+
+
+def test_wrong_settings_end_with_2_and_a_line_for_each_problem() -> None:
+    """Command line and environment together, without traceback, nothing on STDOUT."""
+    result = run("--frob", "--bin", "cat", NODE_ID="a/b", BDZ_HTTP_PORT="x")
+    assert (result.returncode, result.stdout) == (2, "")
+    lines = result.stderr.splitlines()
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["supervisor", name] for name in ("command line", "KAFKA_DSN", "NODE_ID", "BDZ_HTTP_PORT")
+    ]
+
+
+def test_wrong_settings_are_told_before_anything_heavy_is_imported() -> None:
+    """What keeps the answer within a second."""
+    code = (
+        "import sys; from supervisor.__main__ import main; sys.argv[1:] = []; status = main();"
+        "heavy = {'confluent_kafka', 'consul', 'requests', 'supervisor._framing', 'asyncio'} & set(sys.modules);"
+        "sys.exit(f'imported: {heavy}' if heavy or status != 2 else 0)"
+    )
+    result = run(code=code)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_stop_signal_works_before_the_daemon_runs(name: str) -> None:
+    """Nothing was started yet, so it ends at once and in order; PID 1 would ignore it without a handler."""
+    code = f"import os, signal, supervisor.__main__; os.kill(os.getpid(), signal.{name}); print('still here')"
+    result = run(code=code)
+    assert (result.returncode, result.stdout) == (0, "")

@@ -1,0 +1,238 @@
+"""Health: which facts make which status, and that the sentence says what is wrong and since when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from supervisor.health import calculator_check, ready, shown, supervisor_check
+from supervisor.route import Route
+from supervisor.standstill import Standstill
+from supervisor.states import CalculatorState, DaemonState, RelayState, RouteState
+from tests.unit.facts import HEALTHY, INLET, OUTLET, facts
+
+PAUSED = Route(version=7, incoming_stream="events", outgoing_stream="results", paused=True)
+PRODUCER_ONLY = Route(version=7, incoming_stream=None, outgoing_stream="results", paused=False)
+CONSUMER_ONLY = Route(version=7, incoming_stream="events", outgoing_stream=None, paused=False)
+
+
+def test_healthy_facts_pass_and_name_the_route() -> None:
+    """Both checks pass and the output says which route is in force since when."""
+    report = supervisor_check(HEALTHY)
+    assert report.status == "passing"
+    assert "version 7, 'events' to 'results'" in report.output
+    assert "since 2026-03-01 11:00:00 UTC" in report.output
+    assert "3 partitions assigned" in report.output
+    assert calculator_check(HEALTHY).status == "passing"
+    assert ready(HEALTHY) == (True, report.output)
+
+
+SUPERVISOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
+    (
+        {"route_state": RouteState.ABSENT, "route": None, "route_for_s": 60.0},
+        "warning",
+        ["No route yet", "buldozer/subordinate/wsp-7", "does not exist in Consul KV", "since 2026-03-01 11:59:00 UTC"],
+    ),
+    ({"route_state": RouteState.UNKNOWN, "route": None}, "warning", ["No route yet", "not been read"]),
+    (
+        {"route_state": RouteState.UNKNOWN, "route": None, "agent_error": "no answer from consul:8500"},
+        "critical",
+        ["no answer from consul:8500", "no records flow"],
+    ),
+    (
+        {"route_state": RouteState.REFUSED, "route_problems": ("desired_version: met 'x'", "incoming_stream: empty")},
+        "warning",
+        ["refused", "desired_version: met 'x'; incoming_stream: empty", "version 7, 'events' to 'results'", "in force"],
+    ),
+    (
+        {"route_state": RouteState.REFUSED, "route": None, "route_problems": ("incoming_stream: empty",)},
+        "critical",
+        ["refused", "incoming_stream: empty", "no route is in force"],
+    ),
+    ({"route_state": RouteState.ADOPTING, "route_for_s": 1.0}, "passing", ["being put in force", "version 7"]),
+    ({"route_state": RouteState.ADOPTING, "route_for_s": 60.0}, "warning", ["since 2026-03-01 11:59:00 UTC"]),
+    ({"route_state": RouteState.ADOPTING, "route": None, "route_for_s": 1.0}, "warning", ["being put in force"]),
+    ({"adopted_version": 6}, "warning", ["version 7 is in force", "adopted_version", "last written: 6"]),
+    ({"adopted_version": 6, "route_for_s": 1.0}, "passing", []),
+    ({"adopted_version": 8}, "passing", []),
+    ({"route": PAUSED, "relay": RelayState.PAUSED}, "passing", ["paused by pause_stream since 2026-03-01 11:00:00"]),
+    (
+        {"agent_error": "no answer", "agent_error_for_s": 120.0},
+        "warning",
+        ["no answer", "since 2026-03-01 11:58:00 UTC", "last good route", "version 7"],
+    ),
+    (
+        {"consumer_error": "all brokers down", "consumer_error_for_s": 30.0},
+        "critical",
+        ["incoming stream 'events'", "all brokers down", "since 2026-03-01 11:59:30 UTC"],
+    ),
+    (
+        {"producer_error": "unknown topic", "producer_error_for_s": 30.0},
+        "critical",
+        ["outgoing stream 'results'", "unknown topic", "since 2026-03-01 11:59:30 UTC"],
+    ),
+    (
+        {"inlet": {**INLET, "assigned_partitions": 0}},
+        "warning",
+        ["no partition", "'events'", "since 2026-03-01 11:00:00"],
+    ),
+    ({"inlet": {**INLET, "assigned_partitions": 0}, "relay_for_s": 2.0}, "passing", ["joining the consumer group"]),
+    ({"relay": RelayState.DRAINING, "relay_for_s": 60.0}, "warning", ["drained since 2026-03-01 11:59:00 UTC"]),
+    ({"outlet": {**OUTLET, "lines_oversize": 1}}, "warning", ["1 line ", "MAX_LINE_BYTES"]),
+    ({"outlet": {**OUTLET, "lines_unproducible": 3}}, "warning", ["3 lines ", "broker"]),
+    (
+        {"output_stuck_for_s": 60.0},
+        "warning",
+        ["outgoing stream 'results'", "taken no line since 2026-03-01 11:59:00 UTC", "nothing is lost"],
+    ),
+    ({"output_stuck_for_s": 5.0}, "passing", []),
+    ({"daemon": DaemonState.STARTING}, "warning", ["starting"]),
+    ({"daemon": DaemonState.STOPPING}, "warning", ["stopping"]),
+    ({"route": CONSUMER_ONLY}, "passing", ["from 'events'", "dropped because there is no outgoing stream"]),
+    ({"route": PRODUCER_ONLY, "inlet": {}}, "passing", ["to 'results'"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "status", "words"), SUPERVISOR_CASES)
+def test_supervisor_check_says_what_is_wrong(changes: dict[str, Any], status: str, words: list[str]) -> None:
+    """Each situation has its status, and its sentence holds what a person needs."""
+    report = supervisor_check(facts(**changes))
+    assert report.status == status, report.output
+    for word in words:
+        assert word.lower() in report.output.lower()
+
+
+def test_the_worst_problem_comes_first_and_none_is_hidden() -> None:
+    """Several problems: the status is the worst one's, its sentence stands first, the others follow."""
+    report = supervisor_check(facts(outlet={**OUTLET, "lines_oversize": 2}, consumer_error="all brokers down"))
+    assert report.status == "critical"
+    assert report.output.index("all brokers down") < report.output.index("MAX_LINE_BYTES")
+
+
+CALCULATOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
+    ({"restarts": 2}, "passing", ["running since 2026-03-01 11:00:00 UTC", "pid 4711", "2 restarts"]),
+    (
+        {"calculator": CalculatorState.CRASH_LOOP, "calculator_for_s": 5.0, "calculator_failures": 6},
+        "critical",
+        ["crash loop", "6 failed runs in a row", "11:59:55 UTC", "exit status 3", "'boom'"],
+    ),
+    (
+        {"calculator": CalculatorState.BACKOFF, "calculator_for_s": 0.0},
+        "warning",
+        ["ended at 2026-03-01 12:00:00 UTC", "exit status 3", "'boom'", "started again"],
+    ),
+    ({"calculator_for_s": 2.0, "calculator_failures": 1}, "warning", ["exit status 3", "since 2026-03-01 11:59:58"]),
+    ({"calculator_for_s": 2.0, "calculator_failures": 5}, "critical", ["crash loop", "5 failed runs", "exit status 3"]),
+    ({"calculator_for_s": 20.0, "calculator_failures": 5, "restarts": 5}, "passing", ["5 restarts"]),
+    ({"inlet": {**INLET, "stdin_broken": 1}}, "critical", ["closed its STDIN"]),
+    (
+        {"stdin_stuck_for_s": 60.0},
+        "warning",
+        ["read nothing since 2026-03-01 11:59:00 UTC", "STDIN is full", "hangs"],
+    ),
+    ({"stdin_stuck_for_s": 60.0, "output_stuck_for_s": 60.0}, "warning", ["waits until its lines can be delivered"]),
+    ({"stdin_stuck_for_s": 60.0, "producer_error": "down"}, "warning", ["waits until its lines can be delivered"]),
+    ({"stdin_stuck_for_s": 5.0}, "passing", []),
+    ({"calculator": CalculatorState.STARTING}, "warning", ["being started"]),
+    ({"calculator": CalculatorState.STOPPING}, "warning", ["being stopped"]),
+    ({"calculator": CalculatorState.STOPPED}, "critical", ["stopped since"]),
+    ({"calculator": CalculatorState.STOPPED, "daemon": DaemonState.STARTING}, "warning", ["not started yet"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "status", "words"), CALCULATOR_CASES)
+def test_calculator_check_says_what_is_wrong(changes: dict[str, Any], status: str, words: list[str]) -> None:
+    """Each state has its status; a failure is told with its exit status and the last STDERR line."""
+    report = calculator_check(facts(**{"last_exit": "exit status 3", "last_stderr_line": "boom", **changes}))
+    assert report.status == status, report.output
+    for word in words:
+        assert word in report.output
+
+
+def test_a_first_run_that_is_young_passes() -> None:
+    """A Calculator that never failed needs no probation."""
+    assert calculator_check(facts(calculator_for_s=0.1)).status == "passing"
+
+
+def test_a_closed_stdin_is_the_calculators_fault_alone() -> None:
+    """The Supervisor's check does not blame Kafka for a Calculator that closed its STDIN."""
+    told = facts(inlet={**INLET, "stdin_broken": 1}, consumer_error="the Calculator closed its STDIN")
+    assert supervisor_check(told).status == "passing"
+    assert calculator_check(told).status == "critical"
+
+
+@pytest.mark.parametrize("state", list(CalculatorState))
+@pytest.mark.parametrize("route_state", list(RouteState))
+@pytest.mark.parametrize("daemon", list(DaemonState))
+def test_every_combination_has_a_sentence(state: CalculatorState, route_state: RouteState, daemon: DaemonState) -> None:
+    """No combination of states is without a sentence that begins and ends as one; ready needs all three."""
+    for route in (HEALTHY.route, None):
+        told = facts(calculator=state, route_state=route_state, daemon=daemon, route=route)
+        is_ready, why = ready(told)
+        for output in (supervisor_check(told).output, calculator_check(told).output, why):
+            assert output[0].isupper()
+            assert output.endswith(".")
+            assert ".." not in output
+        assert is_ready == (
+            state is CalculatorState.RUNNING
+            and route_state in (RouteState.IN_FORCE, RouteState.REFUSED)
+            and daemon is DaemonState.RUNNING
+            and route is not None
+        )
+
+
+NOT_READY: list[tuple[dict[str, Any], str]] = [
+    ({"route_state": RouteState.ABSENT, "route": None}, "No route yet"),
+    ({"route_state": RouteState.ADOPTING}, "being put in force"),
+    ({"calculator": CalculatorState.CRASH_LOOP}, "crash loop"),
+    ({"inlet": {**INLET, "assigned_partitions": 0}, "relay_for_s": 0.1}, "No partition of incoming stream 'events'"),
+    ({"inlet": {**INLET, "stdin_broken": 1}}, "closed its STDIN"),
+    ({"consumer_error": "all brokers down"}, "all brokers down"),
+    ({"producer_error": "all brokers down"}, "all brokers down"),
+    ({"daemon": DaemonState.STOPPING}, "stopping"),
+    (
+        {"route": PRODUCER_ONLY, "inlet": {}, "outlet": {**OUTLET, "brokers_up": -1, "lines_delivered": 0}},
+        "not reported a connection",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), NOT_READY)
+def test_not_ready_says_what_is_missing(changes: dict[str, Any], words: str) -> None:
+    """Whatever is missing for the flow of records makes it not ready, by name."""
+    is_ready, why = ready(facts(**changes))
+    assert not is_ready
+    assert words in why
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"route": PAUSED, "relay": RelayState.PAUSED},
+        {"route": PRODUCER_ONLY, "inlet": {}},
+        {"route": CONSUMER_ONLY},
+        {"route_state": RouteState.REFUSED, "route_problems": ("x",)},
+        {"agent_error": "no answer"},
+    ],
+)
+def test_ready_while_the_last_good_route_is_in_force(changes: dict[str, Any]) -> None:
+    """A pause, one side alone, a refused change and an agent that is away leave it ready."""
+    assert ready(facts(**changes))[0]
+
+
+def test_foreign_text_is_one_bounded_line() -> None:
+    """Control characters cannot break a sentence, and a long line is cut with a mark."""
+    assert shown("a\x1b[31m\nb\x00") == "a [31m b"
+    assert shown("x" * 300) == "x" * 199 + "…"
+    report = calculator_check(facts(calculator=CalculatorState.CRASH_LOOP, last_stderr_line="a\nb" + "y" * 5000))
+    assert "\n" not in report.output
+    assert len(report.output) < 600
+
+
+def test_a_standstill_is_full_and_does_not_move() -> None:
+    """Each movement, and each moment at which it is not full, begins the time anew."""
+    standstill = Standstill()
+    steps = [(0.0, 5, True), (3.0, 5, True), (4.0, 6, True), (9.0, 6, True), (10.0, 6, False), (11.0, 6, True)]
+    seen = [standstill.for_s(moved, now_s, full=full) for now_s, moved, full in steps]
+    assert seen == [None, 3.0, None, 5.0, None, None]
