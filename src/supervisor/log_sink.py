@@ -15,14 +15,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-LIMIT_BYTES: Final = 4 << 20
-"""Bound of the queue: some 20,000 lines."""
+LIMIT_BYTES: Final = 32 << 20
+"""Bound of the queue: a burst of 100,000 lines of the Calculator's fits although the disk stands still meanwhile."""
 
 FLUSH_S: Final = 2.0
 STALL_S: Final = 1.0
 """A reader that has taken nothing for so long is not waited for at the end."""
 
 _CHUNK_BYTES: Final = 65536  # at least so much in one write, as much as a pipe holds, if there is so much
+_CHUNK_MAX_BYTES: Final = 1 << 20
 
 
 class LogSink:
@@ -118,7 +119,7 @@ class LogSink:
                 self._idle = False
             # A quarter of what waits: in a burst the thread gets the GIL back only every few milliseconds and must move
             # much each time; and a slow reader is seen to take something while there is hope to end in time.
-            most = max(_CHUNK_BYTES, self._queued_bytes // 4)
+            most = max(_CHUNK_BYTES, min(self._queued_bytes // 4, _CHUNK_MAX_BYTES))
             taken: list[bytes] = []
             length = 0
             while self._lines and (not taken or length + len(self._lines[0]) <= most):

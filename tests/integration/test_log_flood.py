@@ -24,12 +24,15 @@ Read = Callable[[str], Persistence]
 LINES = 100_000
 RECORDS = 200_000
 
+FLOOD_LINES = 400_000
+"""More than the queue of the log holds."""
+
 # A thread of its own writes to STDERR, as a logger does, while records pass through.
-BURST = f"""
-import os, threading
+BURST = """
+import os, sys, threading
 def burst():
     with os.fdopen(2, "wb", closefd=False) as err:
-        err.write(b"".join(b"%d of the burst\\n" % n for n in range({LINES})))
+        err.write(b"".join(b"%d of the burst\\n" % n for n in range(int(sys.argv[1]))))
         err.write("ж".encode() * 100_000 + b"\\n")
         err.write(b"bytes \\xff\\xfe\\x00 \\r end\\n")
         err.flush()
@@ -76,7 +79,7 @@ def test_every_line_of_a_burst_is_logged_in_order_while_records_flow(  # noqa: P
     manager.route(incoming, outgoing)
     file = tmp_path / "log"
     with file.open("wb") as log:
-        process = supervisor_process(("python3", "-c", BURST), log_fd=log.fileno())
+        process = supervisor_process(("python3", "-c", BURST, str(LINES)), log_fd=log.fileno())
         process.wait_ready()
         kafka.wait_committed(names.group, incoming, RECORDS, deadline_s=40)
         assert metric(process, "supervisor_log_lines_dropped_total") == 0
@@ -107,11 +110,11 @@ def test_a_log_that_nobody_reads_holds_nothing_up(  # noqa: PLR0917 - fixtures
     kafka.produce(incoming, (b"%d" % number for number in range(RECORDS)))
     manager.route(incoming, outgoing)
     read_fd, write_fd = unread
-    process = supervisor_process(("python3", "-c", BURST), log_fd=write_fd)
+    process = supervisor_process(("python3", "-c", BURST, str(FLOOD_LINES)), log_fd=write_fd)
     process.wait_ready()
     kafka.wait_committed(names.group, incoming, RECORDS, deadline_s=40)
-    end_s = time.monotonic() + 20
-    while process.status()["log_lines_dropped"] < LINES // 2:  # the rest is in the queue
+    end_s = time.monotonic() + 60
+    while process.status()["log_lines_dropped"] < FLOOD_LINES // 2:  # the rest is in the queue
         assert time.monotonic() < end_s, "the Calculator's lines wait for the log's reader"
         time.sleep(0.05)
     manager.route(incoming, outgoing, paused=True)
@@ -139,7 +142,7 @@ def test_a_log_that_nobody_reads_holds_nothing_up(  # noqa: PLR0917 - fixtures
     ]
     missing = sum(event["lines"] for event in events if event["event"].startswith("log lines dropped"))
     assert numbers == sorted(set(numbers)), "in order, none twice"
-    assert missing >= LINES - len(numbers) > 0, "what is missing is said"
+    assert missing >= FLOOD_LINES - len(numbers) > 0, "what is missing is said"
     assert len(persistence(outgoing).read(RECORDS)) == RECORDS
 
 
