@@ -8,8 +8,8 @@ cdef int64_t LINE_LOOK_NS = 50 * MS     # a missing line is looked for this ofte
 
 cdef void inlet_break_rule(inlet_t *s, const char *how) noexcept nogil:
     cdef char why[200]
-    cdef long long came = progress_lines_framed(s.progress) - s.lines_before
-    cdef long long written = s.ledger.lines - s.lines_before
+    cdef long long came = progress_mark_framed(s.progress) - s.mark_before
+    cdef long long written = s.ledger.mark - s.mark_before
     snprintf(why, sizeof(why), "%lld lines came out for %lld written: %s", came, written, how)
     s.rule_broken = True
     s.rules_broken += 1
@@ -19,22 +19,22 @@ cdef void inlet_break_rule(inlet_t *s, const char *how) noexcept nogil:
 cdef int64_t inlet_settled_lines(inlet_t *s) noexcept nogil:
     """The sequence number up to which the lines that are delivered acknowledge."""
     # Read in this order: what is delivered by now was framed, so none that is too many has been counted.
-    cdef int64_t delivered = progress_lines_delivered(s.progress)
-    if s.attached and not s.rule_broken and progress_lines_framed(s.progress) > s.ledger.lines:
+    cdef int64_t delivered = progress_mark_delivered(s.progress)
+    if s.attached and not s.rule_broken and progress_mark_framed(s.progress) > s.ledger.mark:
         inlet_break_rule(s, b"more than one for each")
-    return s.ledger.head if s.rule_broken else ledger_settle_lines(&s.ledger, delivered)
+    return s.ledger.head if s.rule_broken else ledger_settle_marks(&s.ledger, delivered)
 
 
 cdef int64_t inlet_watch_lines(inlet_t *s, int64_t now_ns) noexcept nogil:
     """Look for a line that will not come. Returns in how many ns to look again; 0 when there is nothing to look for."""
     cdef int unread = 0
-    cdef int64_t framed = progress_lines_framed(s.progress)
-    if framed >= s.ledger.lines or s.paused or not inlet_may_write(s):
+    cdef int64_t framed = progress_mark_framed(s.progress)
+    if framed >= s.ledger.mark or s.paused or not inlet_may_write(s):
         s.empty_since_ns = 0
         return 0
     if s.ledger.cursor_bytes > 0 or ioctl(s.stdin_fd, FIONREAD, &unread) != 0 or unread > 0 \
-            or progress_held(s.progress) or s.empty_since_ns == 0 or framed != s.lines_seen:
-        s.lines_seen = framed
+            or progress_held(s.progress) or s.empty_since_ns == 0 or framed != s.mark_seen:
+        s.mark_seen = framed
         s.empty_since_ns = s.idle_since_ns = now_ns
         s.next_probe_ns = now_ns + LINE_LOOK_NS
     if now_ns >= s.next_probe_ns:

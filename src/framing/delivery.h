@@ -27,7 +27,7 @@ typedef struct slab_s {
 typedef struct {
     slab_t *slab;
     int64_t end;         /* STDOUT position just past its last line; set when it is sealed */
-    int64_t lines;       /* lines taken out of STDOUT up to there, the dropped ones too; likewise */
+    int64_t mark;        /* how far STDOUT acknowledges up to there (progress.h); likewise */
     int32_t outstanding; /* lines without a delivery report */
     int32_t sealed;
 } batch_t;
@@ -40,7 +40,7 @@ typedef struct {
     int free_count;
     int64_t slabs_live;
     size_t slab_bytes, max_slab_bytes;
-    int64_t done_end, done_lines; /* of the last batch before which, and with which, everything is delivered */
+    int64_t done_end, done_mark; /* of the last batch before which, and with which, everything is delivered */
 } delivery_t;
 
 static int delivery_open(delivery_t *d, size_t max_slab_bytes) {
@@ -118,20 +118,20 @@ static inline void batch_add(delivery_t *d, batch_t *batch) {
     batch->outstanding++;
 }
 
-static inline void batch_seal(batch_t *batch, int64_t end, int64_t lines) {
+static inline void batch_seal(batch_t *batch, int64_t end, int64_t mark) {
     batch->end = end;
-    batch->lines = lines;
+    batch->mark = mark;
     batch->sealed = 1;
 }
 
-/* Retire the delivered batches at the front: moves done_end and done_lines. */
+/* Retire the delivered batches at the front: moves done_end and done_mark. */
 static inline void delivery_advance(delivery_t *d) {
     while (d->count > 0) {
         batch_t *batch = &d->ring[d->first];
         if (!batch->sealed || batch->outstanding > 0)
             break;
         d->done_end = batch->end;
-        d->done_lines = batch->lines;
+        d->done_mark = batch->mark;
         if (batch->slab != NULL)
             slab_release(d, batch->slab);
         d->first = (d->first + 1) % BATCHES;

@@ -19,10 +19,21 @@ cdef void inlet_store(inlet_t *s) noexcept nogil:
 
 cdef void inlet_acknowledge(inlet_t *s) noexcept nogil:
     """Take out of the ledger what is acknowledged now."""
-    if s.ledger.count_lines:
+    if s.ledger.count == LEDGER_COUNT_BYTES:
+        inlet_release(s, ledger_settle(&s.ledger, progress_delivered(s.progress)))
+    elif s.ledger.count == LEDGER_COUNT_LINES:
         inlet_release(s, inlet_settled_lines(s))
     else:
-        inlet_release(s, ledger_settle(&s.ledger, progress_delivered(s.progress)))
+        inlet_release(s, ledger_settle_marks(&s.ledger, progress_mark_delivered(s.progress)))
+
+
+cdef int64_t inlet_watch(inlet_t *s, int64_t now_ns) noexcept nogil:
+    """Look at the Calculator by the rule that acknowledges. Returns in how many ns to look again; 0: for nothing."""
+    if s.ledger.count == LEDGER_COUNT_BYTES:
+        return inlet_sample(s, now_ns)
+    if s.ledger.count == LEDGER_COUNT_LINES:
+        return inlet_watch_lines(s, now_ns)
+    return inlet_watch_markers(s, now_ns)
 
 
 cdef void inlet_release(inlet_t *s, int64_t sequence) noexcept nogil:
@@ -145,16 +156,34 @@ cdef bint inlet_write(inlet_t *s, int64_t now_ns) noexcept nogil:
         limit = unfinished      # a record that was begun is finished: half a line is never left behind
     if s.commit_ahead:          # and nobody else will ever read one that was committed
         limit = max(unfinished, s.committed)
+    if s.ledger.count == LEDGER_COUNT_MARKERS and inlet_marker_due_ns(s, now_ns) == 0:
+        return inlet_write_marker(s, now_ns)
     n = ledger_gather(&s.ledger, limit, s.iov, IOV_BATCH)
     if n == 0:
         if limit >= s.ledger.tail:
-            s.lines_written += ledger_written(&s.ledger, 0)
+            inlet_written(s, 0, now_ns)
         s.blocked = False
         return False
-    wrote = writev(s.stdin_fd, s.iov, n)
+    wrote = inlet_writev(s, n, now_ns)
+    if wrote < 0:
+        return False
+    inlet_written(s, <size_t>wrote, now_ns)
+    return True
+
+
+cdef void inlet_written(inlet_t *s, size_t size, int64_t now_ns) noexcept nogil:
+    cdef bint marked = s.ledger.unmarked == 0
+    s.lines_written += ledger_written(&s.ledger, size)
+    if marked:
+        s.unmarked_since_ns = now_ns
+
+
+cdef ssize_t inlet_writev(inlet_t *s, int n, int64_t now_ns) noexcept nogil:
+    """Write the first ``n`` of `iov`. Returns the bytes written, or -1 when nothing can be written now."""
+    cdef ssize_t wrote = writev(s.stdin_fd, s.iov, n)
     if wrote < 0:
         if errno == EINTR:
-            return True
+            return 0
         if errno == EAGAIN:
             if not s.blocked:
                 s.blocked = True
@@ -163,14 +192,13 @@ cdef bint inlet_write(inlet_t *s, int64_t now_ns) noexcept nogil:
             s.stdin_broken = True
             s.blocked = False
             notice_post(&s.client.notices, NOTICE_STDIN_BROKEN, errno, b"the Calculator closed its STDIN")
-        return False
+        return -1
     if s.blocked:
         s.blocked = False
         s.blocked_ns += now_ns - s.blocked_since_ns
     s.bytes_written += wrote
-    s.lines_written += ledger_written(&s.ledger, <size_t>wrote)
     s.empty_since_ns = 0
-    return True
+    return wrote
 
 
 cdef void inlet_close_stdin(inlet_t *s) noexcept nogil:
@@ -210,9 +238,9 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
         if not inlet_write(s, now_ns):
             used_up = False
             break
-        if not s.ledger.count_lines:
+        if s.ledger.count == LEDGER_COUNT_BYTES:
             inlet_sample(s, now_ns)
-    sample_ns = inlet_watch_lines(s, now_ns) if s.ledger.count_lines else inlet_sample(s, now_ns)
+    sample_ns = inlet_watch(s, now_ns)
     progress_inlet_waits(s.progress)
     inlet_acknowledge(s)
     if s.revoking != NULL and (now_ns >= s.revoke_deadline_ns or inlet_drained(s)):
@@ -220,7 +248,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     if now_ns >= s.next_store_ns:
         inlet_store(s)
         s.next_store_ns = now_ns + STORE_INTERVAL_NS
-    if s.closing and s.ledger.cursor_bytes == 0 and not inlet_owes_lines(s):
+    if s.closing and s.ledger.cursor_bytes == 0 and not inlet_owes_lines(s) and not inlet_has_unmarked(s):
         inlet_close_stdin(s)
     if used_up:
         return 0
@@ -323,9 +351,10 @@ cdef void inlet_run(inlet_t *s) noexcept nogil:
 cdef class Inlet:
     """Reads one topic as a member of the group and writes each record's value as a line to the Calculator's STDIN.
 
-    Records stay in the ledger until the `demand` rule says that the Calculator is done with them and the outlet that
-    what it had written by then is delivered; only then does their offset move. ``run`` is the body of a thread of its
-    own; every other method may be called from one other thread and takes effect before it returns, without waiting.
+    Records stay in the ledger until the rule of their acknowledgement says that the Calculator is done with them and
+    the outlet that what it had written by then is delivered; only then does their offset move. ``run`` is the body of a
+    thread of its own; every other method may be called from one other thread and takes effect before it returns,
+    without waiting.
     """
 
     cdef inlet_t *s
@@ -340,9 +369,9 @@ cdef class Inlet:
 
     def __init__(self, dict config not None, str topic not None, Outlet outlet not None, *,
                  int64_t max_in_flight_records, int64_t max_in_flight_bytes, int64_t ack_readahead_bytes,
-                 double ack_idle_s, double revoke_grace_s, bint replace_newlines, bint count_lines,
+                 double ack_idle_s, double revoke_grace_s, bint replace_newlines, str ack_mode not None,
                  bint commit_ahead):
-        """``config``: librdkafka properties; ``count_lines``: the `line` rule acknowledges, else `demand`;
+        """``config``: librdkafka properties; ``ack_mode``: the rule that acknowledges, `demand`, `line` or `marker`;
         ``commit_ahead``: `at-most-once`.
 
         Raises ValueError with librdkafka's reason if it refuses a property.
@@ -365,7 +394,7 @@ cdef class Inlet:
         s.taken = <rd_kafka_message_t **>malloc(TAKE_BATCH * sizeof(void *))
         s.iov = <iovec *>malloc(IOV_BATCH * sizeof(iovec))
         if s.taken == NULL or s.iov == NULL or \
-                ledger_open(&s.ledger, max_in_flight_records, max_in_flight_bytes, count_lines) != 0:
+                ledger_open(&s.ledger, max_in_flight_records, max_in_flight_bytes, ledger_count(ack_mode)) != 0:
             raise MemoryError
         s.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         if s.wake_fd < 0:
@@ -427,7 +456,11 @@ cdef class Inlet:
         s.run += 1
         s.exited = s.blocked = s.closing = s.stdin_broken = s.rule_broken = False
         s.attached = True
-        s.lines_before = s.ledger.lines = progress_lines_expected(s.progress)
+        if s.ledger.count == LEDGER_COUNT_LINES:
+            s.mark_before = s.ledger.mark = progress_mark_expected(s.progress)
+        else:
+            s.ledger.mark = progress_mark_issued(s.progress)    # of an inlet before this one
+        inlet_forget_marker(s)
         s.empty_since_ns = 0
         s.more = True
         self.leave()
@@ -455,7 +488,7 @@ cdef class Inlet:
         cdef int64_t again
         self.enter()
         if s.leftover_fd >= 0:
-            if finished and not s.ledger.count_lines and s.ledger.cursor_bytes == 0 \
+            if finished and s.ledger.count == LEDGER_COUNT_BYTES and s.ledger.cursor_bytes == 0 \
                     and ioctl(s.leftover_fd, FIONREAD, &unread) == 0 and unread == 0:
                 inlet_answered(s, s.ledger.written)
             close(s.leftover_fd)
@@ -464,11 +497,12 @@ cdef class Inlet:
             close(s.stdin_fd)
             s.stdin_fd = -1
         s.run += 1
+        inlet_forget_marker(s)
         if s.commit_ahead:
             inlet_release(s, ledger_forfeit(&s.ledger))
             again = 0
-        elif s.ledger.count_lines:
-            again = ledger_rewind_lines(&s.ledger, progress_lines_expected(s.progress), not s.rule_broken)
+        elif s.ledger.count != LEDGER_COUNT_BYTES:
+            again = ledger_rewind_marks(&s.ledger, progress_mark_expected(s.progress), not s.rule_broken)
         else:
             again = ledger_rewind(&s.ledger, progress_line_end(s.progress))
         s.replayed += again
@@ -482,8 +516,8 @@ cdef class Inlet:
         Only while nothing of the present run was written (``drain`` is on since before it was attached).
         """
         self.enter()
-        if self.s.ledger.count_lines:
-            self.s.replayed += ledger_rewind_lines(&self.s.ledger, self.s.ledger.lines, False)
+        if self.s.ledger.count != LEDGER_COUNT_BYTES:
+            self.s.replayed += ledger_rewind_marks(&self.s.ledger, self.s.ledger.mark, False)
         else:
             self.s.replayed += ledger_rewind(&self.s.ledger, -1)
         self.leave()
@@ -495,8 +529,8 @@ cdef class Inlet:
         """
         self.enter()
         stdin_fd = self.s.stdin_fd
-        if self.s.attached and self.s.ledger.count_lines:
-            progress_expect_lines(self.s.progress, self.s.ledger.lines)
+        if self.s.attached and self.s.ledger.count == LEDGER_COUNT_LINES:
+            progress_expect_mark(self.s.progress, self.s.ledger.mark)
         self.s.stdin_fd = -1
         self.s.attached = False
         self.s.run += 1
@@ -553,6 +587,8 @@ cdef class Inlet:
             - s.ledger.head,
             "unanswered": s.ledger.cursor - s.ledger.answered + (s.ledger.cursor_bytes > 0),
             "protocol_violations": s.rules_broken,
+            "markers_written": s.ledger.mark if s.ledger.count == LEDGER_COUNT_MARKERS else 0,
+            "echo_owed": s.echo_owed,
             "stdin_full": s.blocked,
             "stdin_full_ns": s.blocked_ns + (monotonic_ns() - s.blocked_since_ns if s.blocked else 0),
             "stdin_broken": s.stdin_broken,

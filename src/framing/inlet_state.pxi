@@ -33,8 +33,12 @@ cdef struct inlet_t:
     bint exited                 # its process is gone: what is seen of its pipes now says nothing about it
     bint attached, blocked, closing, stdin_broken
     bint rule_broken            # counting lines: nothing is acknowledged in this run any more
-    int64_t lines_before        # counting lines: of the runs before this one
-    int64_t lines_seen
+    int64_t mark_before         # counting lines: of the runs before this one
+    int64_t mark_seen
+    uint8_t marker_line[MARKER_LINE_MAX_BYTES]
+    size_t marker_bytes, marker_left    # of the marker being written; 0 left: of none
+    int64_t unmarked_since_ns
+    bint echo_owed              # the Calculator waits for input and has not echoed a marker
     int64_t empty_since_ns      # STDIN empty and nothing to write since; 0: it is not
     int64_t idle_since_ns       # likewise, and no sign of work since
     int64_t next_probe_ns, probe_interval_ns

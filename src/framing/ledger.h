@@ -11,7 +11,8 @@
  *   how far head may go (the output written by then is delivered); pop moves head.
  * - rewind moves cursor back to answered: after a crash those records are written again, from memory.
  * - Counting bytes (`demand`), an entry ends at a position of STDIN, and what the Calculator has taken of it answers.
- *   Counting lines (`line`), it ends at a number of lines, and so many lines of STDOUT answer. Both only grow.
+ *   Otherwise it ends at a mark, a number that only grows: counting lines (`line`) that of its last line, and so many lines
+ *   of STDOUT answer; counting markers (`marker`) that of the marker line that follows it, and its echo answers.
  * - forfeit: what was written counts as done, whatever became of it (`at-most-once`).
  * - A fence is a pair (sequence, STDOUT position): records below the sequence are acknowledged once the output up to the
  *   position is delivered. Fences are kept in a short ring; when it is full the newest one is overwritten by a later,
@@ -41,13 +42,16 @@ typedef struct {
     void *record;           /* owner's handle, released by the owner after pop */
     const uint8_t *payload; /* line_bytes, less the newline that we add */
     int64_t offset;
-    int64_t end;         /* bytes, or lines, of STDIN up to and with it; valid below cursor */
+    int64_t end;         /* bytes of STDIN up to and with it, or its mark; valid below cursor */
     uint32_t line_bytes; /* 0: a tombstone or a void entry has no line */
     uint32_t cost_bytes;
     int32_t partition;
     uint16_t epoch;
     uint16_t flags;
 } ledger_entry_t;
+
+/* What tells how far the Calculator is done with its STDIN. */
+typedef enum { LEDGER_COUNT_BYTES, LEDGER_COUNT_LINES, LEDGER_COUNT_MARKERS } ledger_count_t;
 
 typedef enum { PARTITION_LOST, PARTITION_OWNED, PARTITION_DRAINING } partition_state_t;
 
@@ -70,8 +74,10 @@ typedef struct {
     int64_t head, answered, cursor, tail;
     size_t cursor_bytes; /* bytes of the entry at cursor that are written already */
     int64_t written;     /* position in the STDIN byte stream */
-    int64_t lines;       /* number of the last whole line written; counted on from the lines that came out so far */
-    int count_lines;
+    int64_t
+        mark; /* of the last whole line written, counted on from the lines that came out so far; or of the last marker */
+    int64_t unmarked; /* counting markers: entries passed since the last one */
+    ledger_count_t count;
     int64_t max_records, max_bytes, bytes;
     ledger_partition_t *partitions;
     int32_t partition_count;
@@ -82,7 +88,7 @@ typedef struct {
 static inline ledger_entry_t *ledger_at(const ledger_t *l, int64_t sequence) { return &l->ring[sequence & l->mask]; }
 
 /* 0, or -1 when memory is short. The ring is rounded up to a power of two. */
-static int ledger_open(ledger_t *l, int64_t max_records, int64_t max_bytes, int count_lines) {
+static int ledger_open(ledger_t *l, int64_t max_records, int64_t max_bytes, ledger_count_t count) {
     int64_t capacity = 1;
     memset(l, 0, sizeof *l);
     while (capacity < max_records)
@@ -91,7 +97,7 @@ static int ledger_open(ledger_t *l, int64_t max_records, int64_t max_bytes, int 
     l->mask = capacity - 1;
     l->max_records = max_records;
     l->max_bytes = max_bytes;
-    l->count_lines = count_lines;
+    l->count = count;
     return l->ring == NULL ? -1 : 0;
 }
 
@@ -258,16 +264,31 @@ static inline int64_t ledger_written(ledger_t *l, size_t bytes) {
             break;
         }
         bytes -= left;
-        if (l->count_lines)
-            l->lines += ledger_lines_of(e);
-        e->end = l->count_lines ? l->lines : l->written - (int64_t)bytes;
+        switch (l->count) {
+        case LEDGER_COUNT_BYTES:
+            e->end = l->written - (int64_t)bytes;
+            break;
+        case LEDGER_COUNT_LINES:
+            e->end = l->mark += ledger_lines_of(e);
+            break;
+        case LEDGER_COUNT_MARKERS:
+            e->end = l->mark + 1;
+            l->unmarked++;
+            break;
+        }
         l->cursor_bytes = 0;
         l->cursor++;
     }
     return l->cursor - before;
 }
 
-/* The Calculator has finished everything up to `position` of its STDIN (bytes, or lines). Returns 1 if that covers further records. */
+/* A marker follows what was written, now, between two entries. Returns its number. */
+static inline int64_t ledger_mark(ledger_t *l) {
+    l->unmarked = 0;
+    return ++l->mark;
+}
+
+/* The Calculator has finished everything up to `position` of its STDIN (bytes, or a mark). Returns 1 if that covers further records. */
 static inline int ledger_answer(ledger_t *l, int64_t position) {
     int64_t before = l->answered;
     while (l->answered < l->cursor && ledger_at(l, l->answered)->end <= position)
@@ -323,6 +344,7 @@ static int64_t ledger_restart(ledger_t *l) {
     int64_t again = l->cursor - l->answered + (l->cursor_bytes > 0);
     l->cursor = l->answered;
     l->cursor_bytes = 0;
+    l->unmarked = 0;
     for (int64_t i = l->cursor; i < l->tail; i++) {
         ledger_entry_t *e = ledger_at(l, i);
         ledger_partition_t *p = &l->partitions[e->partition];
@@ -353,22 +375,23 @@ static int64_t ledger_rewind(ledger_t *l, int64_t line_end) {
     return ledger_restart(l);
 }
 
-/* Likewise, counting lines: `lines` came out of STDOUT in all, dropped ones included. What they answer waits for their
- * delivery, if they can be `trusted`: not where more lines came out than went in. */
-static int64_t ledger_rewind_lines(ledger_t *l, int64_t lines, int trusted) {
+/* Likewise, by marks: STDOUT came up to `mark` in all, dropped lines included. What that answers waits for its delivery, if
+ * it can be `trusted`: not where more lines came out than went in. */
+static int64_t ledger_rewind_marks(ledger_t *l, int64_t mark, int trusted) {
     if (trusted)
-        ledger_answer(l, lines);
+        ledger_answer(l, mark);
     else
         l->answered = l->head;
-    l->lines = lines;
+    if (l->count == LEDGER_COUNT_LINES)
+        l->mark = mark;
     return ledger_restart(l);
 }
 
-/* Returns the sequence number up to which records are acknowledged now that `lines` lines of STDOUT are delivered. */
-static inline int64_t ledger_settle_lines(ledger_t *l, int64_t lines) {
+/* Returns the sequence number up to which records are acknowledged now that STDOUT is delivered up to `mark`. */
+static inline int64_t ledger_settle_marks(ledger_t *l, int64_t mark) {
     int64_t sequence = l->head;
-    ledger_answer(l, lines);
-    while (sequence < l->answered && ledger_at(l, sequence)->end <= lines)
+    ledger_answer(l, mark);
+    while (sequence < l->answered && ledger_at(l, sequence)->end <= mark)
         sequence++;
     return sequence;
 }
@@ -377,6 +400,7 @@ static inline int64_t ledger_settle_lines(ledger_t *l, int64_t lines) {
 static inline int64_t ledger_forfeit(ledger_t *l) {
     l->cursor += l->cursor_bytes > 0;
     l->cursor_bytes = 0;
+    l->unmarked = 0;
     l->answered = l->cursor;
     l->fence_count = 0;
     return l->cursor;

@@ -3,6 +3,8 @@
 cdef extern from "ledger.h" nogil:
     int PARTITION_LOST, PARTITION_OWNED, PARTITION_DRAINING
     int LEDGER_VOID
+    ctypedef enum ledger_count_t:
+        LEDGER_COUNT_BYTES, LEDGER_COUNT_LINES, LEDGER_COUNT_MARKERS
     ctypedef struct ledger_entry_t:
         void *record
         const uint8_t *payload
@@ -21,13 +23,13 @@ cdef extern from "ledger.h" nogil:
     ctypedef struct ledger_t:
         int64_t head, answered, cursor, tail
         size_t cursor_bytes
-        int64_t written, lines
-        int count_lines
+        int64_t written, mark, unmarked
+        ledger_count_t count
         int64_t max_records, max_bytes, bytes
         ledger_partition_t *partitions
         int32_t partition_count
         unsigned fence_count
-    int ledger_open(ledger_t *, int64_t, int64_t, int)
+    int ledger_open(ledger_t *, int64_t, int64_t, ledger_count_t)
     void ledger_close(ledger_t *)
     int64_t ledger_room(const ledger_t *)
     ledger_entry_t *ledger_at(const ledger_t *, int64_t)
@@ -39,14 +41,25 @@ cdef extern from "ledger.h" nogil:
     void ledger_append(ledger_t *, void *, const uint8_t *, size_t, int32_t, int64_t, int)
     int ledger_gather(const ledger_t *, int64_t, iovec *, int)
     int64_t ledger_written(ledger_t *, size_t)
+    int64_t ledger_mark(ledger_t *)
     int ledger_answer(ledger_t *, int64_t)
     void ledger_fence(ledger_t *, int64_t)
     int64_t ledger_settle(ledger_t *, int64_t)
     ledger_entry_t *ledger_pop(ledger_t *)
     int64_t ledger_rewind(ledger_t *, int64_t)
-    int64_t ledger_settle_lines(ledger_t *, int64_t)
-    int64_t ledger_rewind_lines(ledger_t *, int64_t, int)
+    int64_t ledger_settle_marks(ledger_t *, int64_t)
+    int64_t ledger_rewind_marks(ledger_t *, int64_t, int)
     int64_t ledger_forfeit(ledger_t *)
+
+
+cdef ledger_count_t ledger_count(str ack_mode) except *:
+    if ack_mode == "demand":
+        return LEDGER_COUNT_BYTES
+    if ack_mode == "line":
+        return LEDGER_COUNT_LINES
+    if ack_mode == "marker":
+        return LEDGER_COUNT_MARKERS
+    raise ValueError(f"no such mode of acknowledgement: {ack_mode}")
 
 
 cdef class Ledger:
@@ -59,10 +72,10 @@ cdef class Ledger:
     cdef dict values
     cdef bint replace_newlines
 
-    def __cinit__(self, int64_t max_records, int64_t max_bytes, bint replace_newlines=True, bint count_lines=False):
+    def __cinit__(self, int64_t max_records, int64_t max_bytes, bint replace_newlines=True, str ack_mode="demand"):
         self.values = {}
         self.replace_newlines = replace_newlines
-        if ledger_open(&self.ledger, max_records, max_bytes, count_lines) != 0:
+        if ledger_open(&self.ledger, max_records, max_bytes, ledger_count(ack_mode)) != 0:
             raise MemoryError
 
     def __dealloc__(self):
@@ -136,9 +149,13 @@ cdef class Ledger:
         """STDOUT is delivered up to a position; return (partition, offset) of the records acknowledged by that."""
         return self.pop_to(ledger_settle(&self.ledger, stdout_position))
 
-    def deliver_lines(self, int64_t lines) -> list[tuple[int, int]]:
-        """Likewise, counting lines: so many lines of STDOUT are delivered."""
-        return self.pop_to(ledger_settle_lines(&self.ledger, lines))
+    def mark(self) -> int:
+        """A marker line follows what was written; return its number. Only between two records."""
+        return ledger_mark(&self.ledger)
+
+    def deliver_mark(self, int64_t mark) -> list[tuple[int, int]]:
+        """Likewise by marks: so many lines of STDOUT, or the echoes up to this marker, are delivered."""
+        return self.pop_to(ledger_settle_marks(&self.ledger, mark))
 
     def forfeit(self) -> list[tuple[int, int]]:
         """Count as done what was written; return it."""
@@ -157,9 +174,9 @@ cdef class Ledger:
         """The Calculator is gone and STDOUT's last whole line ended here; return how many records are written again."""
         return ledger_rewind(&self.ledger, line_end)
 
-    def rewind_lines(self, int64_t lines, bint trusted=True) -> int:
-        """Likewise, counting lines: so many came out in all, and can be trusted or not."""
-        return ledger_rewind_lines(&self.ledger, lines, trusted)
+    def rewind_marks(self, int64_t mark, bint trusted=True) -> int:
+        """Likewise by marks: STDOUT came up to this one in all, and can be trusted or not."""
+        return ledger_rewind_marks(&self.ledger, mark, trusted)
 
     def stored(self) -> dict[int, int]:
         """The offset to commit of every partition we own and acknowledged something of."""

@@ -28,6 +28,7 @@ typedef enum {
     NOTICE_STDOUT_ENDED, /* the Calculator's STDOUT was read to its end; code is the length of its unfinished last line
                            */
     NOTICE_PROTOCOL,     /* the Calculator broke the rule of its acknowledgement; text says how */
+    NOTICE_ECHO_OWED,    /* the Calculator waits for input and has not echoed a marker */
     NOTICE_CLOSED,       /* the thread is done and its client destroyed */
 } notice_kind_t;
 

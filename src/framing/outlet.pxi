@@ -15,7 +15,7 @@ cdef extern from "delivery.h" nogil:
         unsigned count
         int64_t slabs_live
         size_t slab_bytes
-        int64_t done_end, done_lines
+        int64_t done_end, done_mark
     int delivery_open(delivery_t *, size_t)
     void delivery_close(delivery_t *)
     int slab_reserve(delivery_t *, size_t)
@@ -85,7 +85,8 @@ cdef struct outlet_t:
     int last_error
     bint stopping, abandoning
     int64_t stop_deadline_ns
-    int64_t lines_read, bytes_read, lines_delivered, bytes_produced, lines_discarded, lines_oversize
+    int64_t mark                    # how far STDOUT acknowledges, see progress.h
+    int64_t lines_read, bytes_read, markers_echoed, lines_delivered, bytes_produced, lines_discarded, lines_oversize
     int64_t lines_unproducible, lines_abandoned, lines_not_json, lines_repaired, retries, reads
     int64_t full_ns, full_since_ns
 
@@ -288,15 +289,27 @@ cdef int64_t outlet_position(const outlet_t *s, size_t index) noexcept nogil:
     return s.progress.read_position - <int64_t>(s.end - index + s.dropped)
 
 
-cdef int64_t count_newlines(const uint8_t *data, size_t n) noexcept nogil:
-    cdef int64_t count = 0
+cdef int64_t outlet_marker(outlet_t *s, const uint8_t *line, size_t n) noexcept nogil:
+    """The number of the marker that the line echoes, or -1: what was never written to STDIN is data like any other."""
+    cdef int64_t number = marker_number(&s.progress.marker, line, n)
+    return number if number <= progress_mark_issued(&s.progress) else -1
+
+
+cdef int64_t outlet_mark_after(outlet_t *s, const uint8_t *data, size_t n, int64_t *lines) noexcept nogil:
+    """The mark as it will be behind the whole lines in ``data``, whose number goes to ``lines``."""
+    cdef int64_t mark = s.mark
     cdef const uint8_t *newline = kernels.find_newline(data, n)
+    lines[0] = 0
     while newline != NULL:
-        count += 1
+        if s.progress.marker.size > 0:
+            mark = max(mark, outlet_marker(s, data, newline - data))
+        else:
+            mark += 1
+        lines[0] += 1
         n -= newline + 1 - data
         data = newline + 1
         newline = kernels.find_newline(data, n)
-    return count
+    return mark
 
 
 cdef void outlet_seal_empty(outlet_t *s) noexcept nogil:
@@ -312,8 +325,8 @@ cdef void outlet_seal_empty(outlet_t *s) noexcept nogil:
         return              # as soon as there is room
     s.seal_owed = False
     s.dropped = 0
-    batch_seal(batch, s.progress.read_position, s.lines_read)
-    progress_line_ended(&s.progress, s.progress.read_position, s.lines_read)
+    batch_seal(batch, s.progress.read_position, s.mark)
+    progress_line_ended(&s.progress, s.progress.read_position, s.mark)
 
 
 cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept nogil:
@@ -348,7 +361,7 @@ cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept
         return False
     if batch.slab != NULL and batch.slab != s.delivery.current:
         # A batch keeps one slab alive, so it has lines in one only.
-        batch_seal(batch, outlet_position(s, s.begin), s.lines_read)
+        batch_seal(batch, outlet_position(s, s.begin), s.mark)
         batch = batch_open(&s.delivery)
         if batch == NULL:
             return False
@@ -379,6 +392,7 @@ cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
     cdef size_t next_begin, first_begin
     cdef bint room = True
     cdef batch_t *batch
+    cdef int64_t marker
     while room:
         if not outlet_flush(s, now_ns):
             return False
@@ -391,19 +405,26 @@ cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
                 s.scanned = s.end
                 break
             next_begin = newline - s.buffer + 1
-            if not s.skipping and not outlet_frame_line(s, s.buffer + s.begin, next_begin - 1 - s.begin):
+            marker = -1 if s.skipping else outlet_marker(s, s.buffer + s.begin, next_begin - 1 - s.begin)
+            if marker < 0 and not s.skipping and not outlet_frame_line(s, s.buffer + s.begin, next_begin - 1 - s.begin):
                 s.scanned = next_begin - 1
                 room = False
                 break
             s.skipping = False
-            s.lines_read += 1
             s.begin = s.scanned = next_begin
+            if marker >= 0:
+                s.markers_echoed += 1
+                s.mark = max(s.mark, marker)
+                continue
+            s.lines_read += 1
+            if s.progress.marker.size == 0:
+                s.mark += 1
         if s.begin == first_begin:
             break
         batch = batch_open(&s.delivery)
         if batch != NULL:       # NULL: a change of slab has sealed the last free one
-            batch_seal(batch, outlet_position(s, s.begin), s.lines_read)
-        progress_line_ended(&s.progress, outlet_position(s, s.begin), s.lines_read)
+            batch_seal(batch, outlet_position(s, s.begin), s.mark)
+        progress_line_ended(&s.progress, outlet_position(s, s.begin), s.mark)
     return room and outlet_flush(s, now_ns)
 
 
@@ -439,7 +460,7 @@ cdef void outlet_serve(outlet_t *s) noexcept nogil:
     """Take the delivery reports, and pass on how far everything is delivered."""
     rdk.poll(s.rk, 0)
     delivery_advance(&s.delivery)
-    progress_deliver(&s.progress, s.delivery.done_end, s.delivery.done_lines)
+    progress_deliver(&s.progress, s.delivery.done_end, s.delivery.done_mark)
     if s.abandoning and s.in_flight == 0:
         s.abandoning = False
 
@@ -563,9 +584,9 @@ cdef class Outlet:
         progress_open(&self.s.progress)
 
     def __init__(self, dict config not None, str wsp not None, *, bint output_json,
-                 size_t max_line_bytes, size_t max_message_bytes, size_t max_slab_bytes):
+                 size_t max_line_bytes, size_t max_message_bytes, size_t max_slab_bytes, bytes marker_prefix=b""):
         """``config``: librdkafka properties; ``wsp``: the workspace's uid; ``max_slab_bytes``: bound of the envelopes
-        that are not delivered yet.
+        that are not delivered yet; ``marker_prefix``: how the marker lines of the `marker` rule begin.
 
         Raises ValueError with librdkafka's reason if it refuses a property.
         """
@@ -581,6 +602,8 @@ cdef class Outlet:
         kernels_select(cpu_best_isa())
         s.buffer = <uint8_t *>malloc(s.capacity + FRAMING_PADDING)
         s.pending = <rd_kafka_message_t *>malloc(PRODUCE_BATCH * sizeof(rd_kafka_message_t))
+        if marker_open(&s.progress.marker, <const uint8_t *><const char *>marker_prefix, len(marker_prefix)) != 0:
+            raise ValueError("the marker's prefix is too long")
         if s.buffer == NULL or s.pending == NULL or delivery_open(&s.delivery, max_slab_bytes) != 0 \
                 or envelope_init(&s.env, &kernels, <const uint8_t *><const char *>uid, len(uid)) != 0:
             raise MemoryError
@@ -688,6 +711,7 @@ cdef class Outlet:
         """
         cdef outlet_t *s = self.s
         cdef size_t tail = 0
+        cdef int64_t lines
         self.enter()
         progress_detach(&s.progress)
         s.seal_owed = False
@@ -707,7 +731,7 @@ cdef class Outlet:
             s.scanned = min(s.scanned, s.end)
         s.kept_until = outlet_position(s, s.end)
         s.ended = s.ended_told = True
-        progress_expect_lines(&s.progress, s.lines_read + count_newlines(s.buffer + s.begin, s.end - s.begin))
+        progress_expect_mark(&s.progress, outlet_mark_after(s, s.buffer + s.begin, s.end - s.begin, &lines))
         self.leave()
         return tail
 
@@ -722,6 +746,7 @@ cdef class Outlet:
         cdef outlet_t *s = self.s
         cdef int i
         cdef size_t kept
+        cdef int64_t lines
         self.enter()
         s.abandoning = True
         for i in range(s.pending_count):
@@ -734,8 +759,9 @@ cdef class Outlet:
         outlet_end_groups(s)
         kept = outlet_kept(s)
         if kept > 0:
-            s.lines_abandoned += count_newlines(s.buffer + s.begin, kept)
-            s.lines_read += count_newlines(s.buffer + s.begin, kept)
+            s.mark = outlet_mark_after(s, s.buffer + s.begin, kept, &lines)
+            s.lines_abandoned += lines
+            s.lines_read += lines
             s.begin += kept
             s.scanned = max(s.scanned, s.begin)
         rdk.purge(s.rk, RDK_PURGE_QUEUE_AND_INFLIGHT | RDK_PURGE_NON_BLOCKING)
@@ -763,6 +789,7 @@ cdef class Outlet:
         self.enter()
         taken = {
             "lines_read": s.lines_read,
+            "markers_echoed": s.markers_echoed,
             "bytes_read": s.bytes_read,
             "lines_delivered": s.lines_delivered,
             "bytes_produced": s.bytes_produced,

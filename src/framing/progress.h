@@ -1,6 +1,7 @@
 /* How far the Calculator's STDOUT has come: the one thing the inlet thread asks of the outlet thread.
  *
- * Positions are bytes since the outlet was made and never go back, over all runs of the Calculator. */
+ * Positions are bytes since the outlet was made and never go back, over all runs of the Calculator. Nor do marks, which
+ * say how far STDOUT acknowledges: the count of whole lines, dropped ones too, or the number of the last marker echoed. */
 #pragma once
 
 #include <pthread.h>
@@ -9,21 +10,23 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "marker.h"
 #include "notices.h"
 
 typedef struct {
-    pthread_mutex_t sample_lock;     /* held round read(2) and the move of read_position, so that a sample is exact */
-    int fd;                          /* STDOUT's read end, -1 between runs; guarded by sample_lock */
-    int64_t read_position;           /* guarded by sample_lock */
-    _Atomic int64_t line_end;        /* just past the last whole line taken out of the stream */
-    _Atomic int64_t delivered;       /* everything before it is delivered, or will never be */
-    _Atomic int64_t lines_framed;    /* whole lines taken out of the stream, over all runs; dropped ones too */
-    _Atomic int64_t lines_delivered; /* of these, those delivered or never to be, without a gap */
-    _Atomic int64_t
-        lines_expected;       /* on the same count: what came or is to come of all that inlets before this wrote */
-    atomic_int held;          /* STDOUT is not being read: its lines have nowhere to go now */
-    atomic_int inlet_waits;   /* the inlet sleeps and wants to know of the next move of `delivered` */
-    atomic_int inlet_wake_fd; /* -1: there is no inlet */
+    pthread_mutex_t sample_lock;    /* held round read(2) and the move of read_position, so that a sample is exact */
+    int fd;                         /* STDOUT's read end, -1 between runs; guarded by sample_lock */
+    int64_t read_position;          /* guarded by sample_lock */
+    _Atomic int64_t line_end;       /* just past the last whole line taken out of the stream */
+    _Atomic int64_t delivered;      /* everything before it is delivered, or will never be */
+    _Atomic int64_t mark_framed;    /* of the lines taken out of the stream */
+    _Atomic int64_t mark_delivered; /* of those delivered or never to be, without a gap */
+    _Atomic int64_t mark_expected;  /* what came or is to come of all that was written before this run, or this inlet */
+    _Atomic int64_t mark_issued;    /* number of the last marker line written to STDIN */
+    marker_t marker;                /* set once, before there is an inlet */
+    atomic_int held;                /* STDOUT is not being read: its lines have nowhere to go now */
+    atomic_int inlet_waits;         /* the inlet sleeps and wants to know of the next move of `delivered` */
+    atomic_int inlet_wake_fd;       /* -1: there is no inlet */
 } progress_t;
 
 static void progress_open(progress_t *p) {
@@ -77,25 +80,33 @@ static inline int64_t progress_line_end(progress_t *p) {
     return atomic_load_explicit(&p->line_end, memory_order_acquire);
 }
 
-static inline void progress_line_ended(progress_t *p, int64_t position, int64_t lines) {
-    atomic_store_explicit(&p->lines_framed, lines, memory_order_relaxed);
+static inline void progress_line_ended(progress_t *p, int64_t position, int64_t mark) {
+    atomic_store_explicit(&p->mark_framed, mark, memory_order_relaxed);
     atomic_store_explicit(&p->line_end, position, memory_order_release);
 }
 
-static inline int64_t progress_lines_framed(progress_t *p) {
-    return atomic_load_explicit(&p->lines_framed, memory_order_acquire);
+static inline int64_t progress_mark_framed(progress_t *p) {
+    return atomic_load_explicit(&p->mark_framed, memory_order_acquire);
 }
 
-static inline int64_t progress_lines_delivered(progress_t *p) {
-    return atomic_load_explicit(&p->lines_delivered, memory_order_acquire);
+static inline int64_t progress_mark_delivered(progress_t *p) {
+    return atomic_load_explicit(&p->mark_delivered, memory_order_acquire);
 }
 
-static inline int64_t progress_lines_expected(progress_t *p) {
-    return atomic_load_explicit(&p->lines_expected, memory_order_acquire);
+static inline int64_t progress_mark_expected(progress_t *p) {
+    return atomic_load_explicit(&p->mark_expected, memory_order_acquire);
 }
 
-static inline void progress_expect_lines(progress_t *p, int64_t lines) {
-    atomic_store_explicit(&p->lines_expected, lines, memory_order_release);
+static inline void progress_expect_mark(progress_t *p, int64_t mark) {
+    atomic_store_explicit(&p->mark_expected, mark, memory_order_release);
+}
+
+static inline int64_t progress_mark_issued(progress_t *p) {
+    return atomic_load_explicit(&p->mark_issued, memory_order_acquire);
+}
+
+static inline void progress_issue_mark(progress_t *p, int64_t mark) {
+    atomic_store_explicit(&p->mark_issued, mark, memory_order_release);
 }
 
 static inline void progress_hold(progress_t *p, int held) {
@@ -107,10 +118,10 @@ static inline int progress_held(progress_t *p) { return atomic_load_explicit(&p-
 /* The inlet is about to sleep; look at `delivered` once more after this. */
 static inline void progress_inlet_waits(progress_t *p) { atomic_store(&p->inlet_waits, 1); }
 
-static inline void progress_deliver(progress_t *p, int64_t position, int64_t lines) {
+static inline void progress_deliver(progress_t *p, int64_t position, int64_t mark) {
     if (atomic_load_explicit(&p->delivered, memory_order_relaxed) == position)
         return;
-    atomic_store_explicit(&p->lines_delivered, lines, memory_order_release);
+    atomic_store_explicit(&p->mark_delivered, mark, memory_order_release);
     atomic_store_explicit(&p->delivered, position, memory_order_release);
     if (atomic_exchange(&p->inlet_waits, 0))
         wake(atomic_load(&p->inlet_wake_fd));

@@ -142,7 +142,8 @@ cdef extern from "partition.h" nogil:
 cdef extern from "notices.h" nogil:
     enum:
         NOTICE_LOG, NOTICE_ERROR, NOTICE_OVERSIZE_LINE, NOTICE_UNPRODUCIBLE, NOTICE_FATAL, NOTICE_ASSIGNED
-        NOTICE_REVOKED, NOTICE_STDIN_BROKEN, NOTICE_STDIN_CLOSED, NOTICE_STDOUT_ENDED, NOTICE_PROTOCOL, NOTICE_CLOSED
+        NOTICE_REVOKED, NOTICE_STDIN_BROKEN, NOTICE_STDIN_CLOSED, NOTICE_STDOUT_ENDED, NOTICE_PROTOCOL
+        NOTICE_ECHO_OWED, NOTICE_CLOSED
     ctypedef struct notice_t:
         int kind
         int code
@@ -167,19 +168,31 @@ cdef extern from "turnstile.h" nogil:
     void turnstile_enter_loop(turnstile_t *)
     void turnstile_leave(turnstile_t *)
 
+cdef extern from "marker.h" nogil:
+    enum:
+        MARKER_LINE_MAX_BYTES
+    ctypedef struct marker_t:
+        size_t size
+    int marker_open(marker_t *, const uint8_t *, size_t)
+    size_t marker_write(const marker_t *, int64_t, uint8_t *)
+    int64_t marker_number(const marker_t *, const uint8_t *, size_t)
+
 cdef extern from "progress.h" nogil:
     ctypedef struct progress_t:
         int fd
         int64_t read_position
+        marker_t marker
     void progress_open(progress_t *)
     int64_t progress_written(progress_t *)
     int64_t progress_delivered(progress_t *)
     int64_t progress_line_end(progress_t *)
     void progress_line_ended(progress_t *, int64_t, int64_t)
-    int64_t progress_lines_framed(progress_t *)
-    int64_t progress_lines_delivered(progress_t *)
-    int64_t progress_lines_expected(progress_t *)
-    void progress_expect_lines(progress_t *, int64_t)
+    int64_t progress_mark_framed(progress_t *)
+    int64_t progress_mark_delivered(progress_t *)
+    int64_t progress_mark_expected(progress_t *)
+    void progress_expect_mark(progress_t *, int64_t)
+    int64_t progress_mark_issued(progress_t *)
+    void progress_issue_mark(progress_t *, int64_t)
     void progress_hold(progress_t *, int)
     int progress_held(progress_t *)
     void progress_inlet_waits(progress_t *)
@@ -192,7 +205,7 @@ cdef extern from "progress.h" nogil:
 
 # Names of notice kinds, in the order of notices.h.
 NOTICE_KINDS = ("log", "error", "oversize-line", "unproducible", "fatal", "assigned", "revoked", "stdin-broken",
-                "stdin-closed", "stdout-ended", "protocol", "closed")
+                "stdin-closed", "stdout-ended", "protocol", "echo-owed", "closed")
 
 
 cdef int64_t monotonic_ns() noexcept nogil:

@@ -283,6 +283,12 @@ def _running(facts: Facts, since: str, last_words: str) -> tuple[str, str]:
         return WARNING, f"{again}; stable when it has run for {STABLE_S:g} s"
     if facts.stdin_stuck_for_s is not None and facts.stdin_stuck_for_s > PATIENCE_S:
         return WARNING, _reads_nothing(facts, running)
+    if facts.inlet.get("echo_owed", 0):
+        return WARNING, (
+            f"{running}, but waits for input and has not echoed the marker lines of ACK_MODE=marker: "
+            f"{_count(facts.inlet['unacknowledged'], 'record')} cannot be acknowledged; let it print each line that "
+            "begins with MARKER_PREFIX as it is"
+        )
     if facts.restarts:
         return PASSING, f"{running}, {_count(facts.restarts, 'restart')} since the Supervisor started"
     return PASSING, running

@@ -80,6 +80,7 @@ class Relay:
                 max_line_bytes=self._settings.max_line_bytes,
                 max_message_bytes=kafka.max_message_bytes(self._settings),
                 max_slab_bytes=kafka.SLAB_BYTES,
+                marker_prefix=self._settings.marker_prefix if self._settings.ack_mode == "marker" else b"",
             )
         except ValueError as error:
             raise KafkaError(f"the Kafka producer cannot be made: {error}; look at the KAFKA_ settings") from None
@@ -267,7 +268,7 @@ class Relay:
                 ack_idle_s=settings.ack_idle_s,
                 revoke_grace_s=settings.adoption_graceperiod_s,
                 replace_newlines=settings.input_newlines == "space",
-                count_lines=settings.ack_mode == "line",
+                ack_mode=settings.ack_mode,
                 commit_ahead=settings.processing_guarantee == "at-most-once",
             )
         except (ValueError, OSError) as error:
@@ -393,6 +394,12 @@ class Relay:
         elif kind == "protocol":
             log.error("the Calculator broke the rule of ACK_MODE=line, one line out for each line in", why=text)
             self._fail_run(f"ACK_MODE=line was broken: {text}")
+        elif kind == "echo-owed":
+            log.warning(
+                "the Calculator waits for input and has not echoed the marker lines of ACK_MODE=marker",
+                unacknowledged_records=self._in_flight()["records"],
+                remedy="let it print each line that begins with MARKER_PREFIX as it is",
+            )
         elif kind == "stdin-broken":
             log.debug("the Calculator closed its STDIN", errno=code)
 

@@ -204,9 +204,16 @@ class Settings(BaseModel):
     ack_mode: Annotated[
         str,
         Variable(
-            "what acknowledges a record: demand (the Calculator asks for more) or line (one out for each in)", "demand"
+            "what acknowledges a record: demand (the Calculator asks for more), line (one out for each in) or marker"
+            " (marker lines are echoed)",
+            "demand",
         ),
-        _choice("demand", "line", later=("marker",)),
+        _choice("demand", "line", "marker"),
+    ]
+    marker_prefix: Annotated[
+        bytes,
+        Variable("how the numbered lines of ACK_MODE=marker begin, and no data does", r"\x1eBDZ-ACK\x20"),
+        BeforeValidator(values.marker_prefix),
     ]
     ack_readahead_bytes: Annotated[
         Size,

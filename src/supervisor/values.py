@@ -51,6 +51,20 @@ def size_bytes(text: str) -> int:
     return whole(match[1]) * _SIZE_UNITS[match[2]]
 
 
+def marker_prefix(text: str) -> bytes:
+    r"""Parse 1 to 64 bytes without a newline; each may stand as ``\xNN``, and a backslash must: ``\x5c``."""
+    expected = r"expected 1 to 64 bytes without a newline, each as it is or as \xNN, a backslash as \x5c"
+    first, *escaped = text.encode("utf-8", "surrogateescape").split(b"\\")
+    prefix = first
+    for part in escaped:
+        if not re.match(rb"x[0-9A-Fa-f]{2}", part):
+            raise ValueError(expected)
+        prefix += bytes.fromhex(part[1:3].decode()) + part[3:]
+    if not 1 <= len(prefix) <= 64 or b"\n" in prefix:
+        raise ValueError(expected)
+    return prefix
+
+
 def whole(text: str) -> int:
     """Parse a number without sign."""
     if not re.fullmatch(r"\d{1,18}", text, re.ASCII):

@@ -87,7 +87,7 @@ def an_inlet(cluster: Mock, outlet: Outlet) -> Inlet:
         ack_idle_s=1.0,
         revoke_grace_s=1.0,
         replace_newlines=True,
-        count_lines=False,
+        ack_mode="demand",
         commit_ahead=False,
     )
 

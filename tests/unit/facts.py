@@ -24,6 +24,8 @@ INLET = {
     "in_flight_bytes": 88_000,
     "unacknowledged": 110,
     "unanswered": 64,
+    "markers_written": 0,
+    "echo_owed": 0,
     "stdin_full": 0,
     "stdin_full_ns": 1_500_000_000,
     "stdin_broken": 0,
@@ -35,6 +37,7 @@ INLET = {
 OUTLET = {
     "lines_read": 1_204_280,
     "bytes_read": 790_000_000,
+    "markers_echoed": 0,
     "lines_delivered": 1_204_250,
     "bytes_produced": 901_000_000,
     "lines_discarded": 0,

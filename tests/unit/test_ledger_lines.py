@@ -15,7 +15,7 @@ ALL = 1 << 30
 
 def ledger(*, replace_newlines: bool = True) -> Ledger:
     """Return a ledger that counts lines, with partition 0 assigned."""
-    made = Ledger(100, ALL, replace_newlines, count_lines=True)
+    made = Ledger(100, ALL, replace_newlines, ack_mode="line")
     made.assign(0)
     return made
 
@@ -26,9 +26,9 @@ def test_a_line_delivered_acknowledges_one_record() -> None:
     for offset, value in enumerate([b"a", None, b"", b"b"]):
         made.append(0, offset, value)
     made.write(ALL)
-    assert made.deliver_lines(0) == []
-    assert made.deliver_lines(1) == [(0, 0), (0, 1)]
-    assert made.deliver_lines(3) == [(0, 2), (0, 3)]
+    assert made.deliver_mark(0) == []
+    assert made.deliver_mark(1) == [(0, 0), (0, 1)]
+    assert made.deliver_mark(3) == [(0, 2), (0, 3)]
     assert made.stored() == {0: 4}
 
 
@@ -38,9 +38,9 @@ def test_a_split_record_waits_for_its_last_line() -> None:
     made.append(0, 0, b"a\nb\n")
     made.append(0, 1, b"\n\n\n")
     assert made.write(ALL) == b"a\nb\n\n\n\n"
-    assert made.deliver_lines(1) == []
-    assert made.deliver_lines(4) == [(0, 0)]
-    assert made.deliver_lines(5) == [(0, 1)]
+    assert made.deliver_mark(1) == []
+    assert made.deliver_mark(4) == [(0, 0)]
+    assert made.deliver_mark(5) == [(0, 1)]
 
 
 def test_lines_of_a_dead_run_acknowledge_when_they_are_delivered() -> None:
@@ -49,11 +49,11 @@ def test_lines_of_a_dead_run_acknowledge_when_they_are_delivered() -> None:
     for offset in range(4):
         made.append(0, offset, b"%d" % offset)
     made.write(ALL)
-    assert made.rewind_lines(2) == 2
+    assert made.rewind_marks(2) == 2
     assert made.write(ALL) == b"2\n3\n"
-    assert made.deliver_lines(1) == [(0, 0)]
-    assert made.deliver_lines(3) == [(0, 1), (0, 2)]
-    assert made.deliver_lines(4) == [(0, 3)]
+    assert made.deliver_mark(1) == [(0, 0)]
+    assert made.deliver_mark(3) == [(0, 1), (0, 2)]
+    assert made.deliver_mark(4) == [(0, 3)]
 
 
 def test_lines_that_cannot_be_trusted_answer_nothing() -> None:
@@ -62,11 +62,11 @@ def test_lines_that_cannot_be_trusted_answer_nothing() -> None:
     for offset in range(3):
         made.append(0, offset, b"%d" % offset)
     made.write(ALL)
-    assert made.deliver_lines(1) == [(0, 0)]
-    assert made.rewind_lines(5, trusted=False) == 2
+    assert made.deliver_mark(1) == [(0, 0)]
+    assert made.rewind_marks(5, trusted=False) == 2
     assert made.write(ALL) == b"1\n2\n"
-    assert made.deliver_lines(5) == []
-    assert made.deliver_lines(7) == [(0, 1), (0, 2)]
+    assert made.deliver_mark(5) == []
+    assert made.deliver_mark(7) == [(0, 1), (0, 2)]
 
 
 def test_what_was_written_can_be_forfeited() -> None:
@@ -92,7 +92,7 @@ class LinesMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.real = Ledger(1000, ALL, False, count_lines=True)
+        self.real = Ledger(1000, ALL, False, ack_mode="line")
         self.real.assign(0)
         self.records: list[Record] = []
         self.head = self.answered = self.cursor = 0
@@ -132,14 +132,14 @@ class LinesMachine(RuleBasedStateMachine):
             expected.append((0, self.head))
             self.head += 1
         self.answered = max(self.answered, self.head)
-        assert self.real.deliver_lines(self.delivered) == expected
+        assert self.real.deliver_mark(self.delivered) == expected
 
     @rule()
     def crash(self) -> None:
         """The Calculator dies; what came out answers."""
         while self.answered < self.cursor and self.records[self.answered].last <= self.came:
             self.answered += 1
-        assert self.real.rewind_lines(self.came) == self.cursor - self.answered
+        assert self.real.rewind_marks(self.came) == self.cursor - self.answered
         for record in self.records[self.answered :]:
             record.last = -1
         self.cursor, self.asked = self.answered, self.came

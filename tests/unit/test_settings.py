@@ -42,6 +42,7 @@ def test_defaults_are_those_of_the_manual() -> None:
         "processing_guarantee": "at-least-once",
         "ack_mode": "demand",
         "ack_readahead_bytes": 65536,
+        "marker_prefix": b"\x1eBDZ-ACK ",
         "ack_idle_s": 1.0,
         "max_in_flight_records": 100_000,
         "max_in_flight_bytes": 64 * 2**20,
@@ -72,6 +73,7 @@ def test_every_setting_has_both_spellings_and_the_unprefixed_one_wins(field: str
         "kafka_consumer_group": "g1",
         "program": "sh",
         "consul_http_token": "t",
+        "marker_prefix": "t",
     }
     if field in samples:
         # any text is good for these: look at what arrives
@@ -85,6 +87,8 @@ def test_every_setting_has_both_spellings_and_the_unprefixed_one_wins(field: str
 
         def arrived(environ: dict[str, str]) -> object:
             value = getattr(Settings.load(environ, options), field)
+            if isinstance(value, bytes):
+                return value.decode()
             return value.get_secret_value() if hasattr(value, "get_secret_value") else value
 
         assert arrived({**environ, prefixed: "one"}) == "one"
@@ -106,7 +110,7 @@ def test_every_problem_is_named_at_once() -> None:
             "HTTP_PORT": "70000",
             "OUTPUT_JSON": "yes",
             "LOG_LEVEL": "loud",
-            "ACK_MODE": "marker",
+            "ACK_MODE": "markers",
             "PROCESSING_GUARANTEE": "exactly-once",
             "INPUT_NEWLINES": "reject",
             "KAFKA_OPTIONS": "group.id=g,linger.ms",
@@ -125,7 +129,7 @@ def test_every_problem_is_named_at_once() -> None:
         "HTTP_PORT: met '70000'; expected a number from 0 to 65535",
         "OUTPUT_JSON: met 'yes'; expected true or false",
         "LOG_LEVEL: met 'loud'; expected debug or info",
-        "ACK_MODE: met 'marker'; not available in this version yet, expected demand",
+        "ACK_MODE: met 'markers'; expected demand or line or marker",
         "PROCESSING_GUARANTEE: met 'exactly-once'; not available in this version yet",
         "INPUT_NEWLINES: met 'reject'; not available in this version yet, expected space or split",
         "KAFKA_OPTIONS: group.id belongs to the Supervisor",
