@@ -8,7 +8,7 @@ cdef void inlet_note_partitions(inlet_t *s, int kind, int count, const char *why
 cdef void inlet_store(inlet_t *s) noexcept nogil:
     """Hand the acknowledged offsets to librdkafka, whose automatic commit sends them."""
     cdef rd_kafka_topic_partition_list_t *offsets
-    if s.commit_ahead:
+    if s.commit_ahead or s.transactional:
         return
     offsets = inlet_new_offsets(s)
     if offsets != NULL:
@@ -19,6 +19,8 @@ cdef void inlet_store(inlet_t *s) noexcept nogil:
 
 cdef void inlet_acknowledge(inlet_t *s) noexcept nogil:
     """Take out of the ledger what is acknowledged now."""
+    if s.transactional:
+        return          # when it is committed
     if s.ledger.count == LEDGER_COUNT_BYTES:
         inlet_release(s, ledger_settle(&s.ledger, progress_delivered(s.progress)))
     elif s.ledger.count == LEDGER_COUNT_LINES:
@@ -52,6 +54,8 @@ cdef void inlet_give_up(inlet_t *s) noexcept nogil:
     if not rdk.assignment_lost(s.rk):
         inlet_store(s)
     for i in range(partitions.cnt):
+        if s.transactional and s.ledger.partitions[partitions.elems[i].partition].in_flight > 0:
+            s.abort_owed = True
         ledger_revoke(&s.ledger, partitions.elems[i].partition, inlet_void_from(s))
     s.assigned -= partitions.cnt
     if rdk.rebalance_protocol(s.rk)[0] == c'C':     # COOPERATIVE
@@ -158,6 +162,8 @@ cdef bint inlet_write(inlet_t *s, int64_t now_ns) noexcept nogil:
         limit = max(unfinished, s.committed)
     if s.ledger.count == LEDGER_COUNT_MARKERS and inlet_marker_due_ns(s, now_ns) == 0:
         return inlet_write_marker(s, now_ns)
+    if s.transactional and cut_state(&s.progress.cut) == CUT_ANYWHERE:
+        limit = unfinished
     n = ledger_gather(&s.ledger, limit, s.iov, IOV_BATCH)
     if n == 0:
         if limit >= s.ledger.tail:
@@ -218,6 +224,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     """Everything that can be done without waiting. Returns the milliseconds to wait for events, -1 to end."""
     cdef int64_t now_ns = monotonic_ns()
     cdef int64_t sample_ns, wait_ns = IDLE_TIMEOUT_MS * MS
+    cdef int64_t cut_ns = 0
     cdef rd_kafka_message_t *m
     cdef bint used_up = True
     cdef int i
@@ -241,6 +248,8 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
         if s.ledger.count == LEDGER_COUNT_BYTES:
             inlet_sample(s, now_ns)
     sample_ns = inlet_watch(s, now_ns)
+    if s.transactional:
+        cut_ns = inlet_transact(s, now_ns)
     progress_inlet_waits(s.progress)
     inlet_acknowledge(s)
     if s.revoking != NULL and (now_ns >= s.revoke_deadline_ns or inlet_drained(s)):
@@ -255,6 +264,8 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     if s.more and not s.blocked and s.ledger.tail - s.ledger.cursor < inlet_take_ahead(s) \
             and ledger_room(&s.ledger) > 0 and not (s.paused or s.draining or s.closing) and inlet_may_write(s):
         return 0
+    if cut_ns > 0:
+        wait_ns = min(wait_ns, cut_ns)
     if sample_ns > 0:
         wait_ns = min(wait_ns, sample_ns)
     if s.ledger.fence_count > 0 or s.ledger.answered > s.ledger.head:
@@ -370,9 +381,9 @@ cdef class Inlet:
     def __init__(self, dict config not None, str topic not None, Outlet outlet not None, *,
                  int64_t max_in_flight_records, int64_t max_in_flight_bytes, int64_t ack_readahead_bytes,
                  double ack_idle_s, double revoke_grace_s, bint replace_newlines, str ack_mode not None,
-                 bint commit_ahead):
+                 bint commit_ahead, bint transactional=False):
         """``config``: librdkafka properties; ``ack_mode``: the rule that acknowledges, `demand`, `line` or `marker`;
-        ``commit_ahead``: `at-most-once`.
+        ``commit_ahead``: `at-most-once`; ``transactional``: `exactly-once`, as the outlet is.
 
         Raises ValueError with librdkafka's reason if it refuses a property.
         """
@@ -387,6 +398,7 @@ cdef class Inlet:
         s.revoke_grace_ns = <int64_t>(revoke_grace_s * 1e9)
         s.replace_newlines = replace_newlines
         s.commit_ahead = commit_ahead
+        s.transactional = transactional
         s.commit_target = -1
         if notices_open(&s.client.notices) != 0:
             raise OSError(errno, "eventfd")
@@ -502,7 +514,8 @@ cdef class Inlet:
             inlet_release(s, ledger_forfeit(&s.ledger))
             again = 0
         elif s.ledger.count != LEDGER_COUNT_BYTES:
-            again = ledger_rewind_marks(&s.ledger, progress_mark_expected(s.progress), not s.rule_broken)
+            again = ledger_rewind_marks(&s.ledger, progress_mark_expected(s.progress),
+                                        not inlet_rewind_void(s) and not s.rule_broken)
         else:
             again = ledger_rewind(&s.ledger, progress_line_end(s.progress))
         s.replayed += again
@@ -516,6 +529,7 @@ cdef class Inlet:
         Only while nothing of the present run was written (``drain`` is on since before it was attached).
         """
         self.enter()
+        inlet_rewind_void(self.s)
         if self.s.ledger.count != LEDGER_COUNT_BYTES:
             self.s.replayed += ledger_rewind_marks(&self.s.ledger, self.s.ledger.mark, False)
         else:
@@ -589,6 +603,7 @@ cdef class Inlet:
             "protocol_violations": s.rules_broken,
             "markers_written": s.ledger.mark if s.ledger.count == LEDGER_COUNT_MARKERS else 0,
             "echo_owed": s.echo_owed,
+            "rule_broken": s.rule_broken,
             "stdin_full": s.blocked,
             "stdin_full_ns": s.blocked_ns + (monotonic_ns() - s.blocked_since_ns if s.blocked else 0),
             "stdin_broken": s.stdin_broken,

@@ -50,6 +50,9 @@ cdef struct inlet_t:
     int64_t readahead_bytes, idle_ns, revoke_grace_ns
     bint replace_newlines
     bint commit_ahead
+    bint transactional
+    int64_t next_cut_ns
+    bint abort_owed             # a partition went while lines of its records were in the transaction
     int64_t committed           # commit_ahead: records below this sequence number may be written
     int64_t commit_target       # the commit under way moves it to there; -1: none is
     int64_t next_commit_ns

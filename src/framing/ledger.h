@@ -76,7 +76,8 @@ typedef struct {
     int64_t written;     /* position in the STDIN byte stream */
     int64_t
         mark; /* of the last whole line written, counted on from the lines that came out so far; or of the last marker */
-    int64_t unmarked; /* counting markers: entries passed since the last one */
+    int64_t committing; /* a commit of what is below it is under way; at most head: none is */
+    int64_t unmarked;   /* counting markers: entries passed since the last one */
     ledger_count_t count;
     int64_t max_records, max_bytes, bytes;
     ledger_partition_t *partitions;
@@ -327,6 +328,17 @@ static inline void ledger_note_offset(ledger_t *l, const ledger_entry_t *e) {
     p->dirty = 1;
 }
 
+/* Of each partition, the offset that may be committed when everything before `sequence` is done, or -1. */
+static void ledger_offsets_below(const ledger_t *l, int64_t sequence, int64_t *offsets) {
+    for (int32_t i = 0; i < l->partition_count; i++)
+        offsets[i] = -1;
+    for (int64_t i = l->head; i < sequence; i++) {
+        const ledger_entry_t *e = ledger_at(l, i);
+        if (ledger_owns(l, e) && e->offset >= offsets[e->partition])
+            offsets[e->partition] = e->offset + 1;
+    }
+}
+
 /* Take the first record out as acknowledged; its offset is noted if its partition is still the same epoch's. The entry
  * stays readable until the next append. */
 static inline ledger_entry_t *ledger_pop(ledger_t *l) {
@@ -381,7 +393,7 @@ static int64_t ledger_rewind_marks(ledger_t *l, int64_t mark, int trusted) {
     if (trusted)
         ledger_answer(l, mark);
     else
-        l->answered = l->head;
+        l->answered = l->committing > l->head ? l->committing : l->head;
     if (l->count == LEDGER_COUNT_LINES)
         l->mark = mark;
     return ledger_restart(l);

@@ -23,7 +23,7 @@ cdef extern from "ledger.h" nogil:
     ctypedef struct ledger_t:
         int64_t head, answered, cursor, tail
         size_t cursor_bytes
-        int64_t written, mark, unmarked
+        int64_t written, mark, committing, unmarked
         ledger_count_t count
         int64_t max_records, max_bytes, bytes
         ledger_partition_t *partitions
@@ -50,6 +50,7 @@ cdef extern from "ledger.h" nogil:
     int64_t ledger_settle_marks(ledger_t *, int64_t)
     int64_t ledger_rewind_marks(ledger_t *, int64_t, int)
     int64_t ledger_forfeit(ledger_t *)
+    void ledger_offsets_below(const ledger_t *, int64_t, int64_t *)
 
 
 cdef ledger_count_t ledger_count(str ack_mode) except *:

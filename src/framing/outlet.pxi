@@ -84,6 +84,15 @@ cdef struct outlet_t:
     int64_t retry_at_ns
     int last_error
     bint stopping, abandoning
+    # exactly-once, see outlet_transaction.pxi
+    bint transactional
+    void *owner                     # the Outlet, which makes a new client after a fatal error
+    int call                        # of librdkafka, to be made between two rounds
+    int64_t call_again_ns           # after a retriable error
+    bint ready, open, aborting, fatal, offsets_sent
+    int lost_code                   # why the open transaction cannot be committed any more
+    int64_t unmarked                # lines framed since the last marker
+    int64_t commits, aborts
     int64_t stop_deadline_ns
     int64_t mark                    # how far STDOUT acknowledges, see progress.h
     int64_t lines_read, bytes_read, markers_echoed, lines_delivered, bytes_produced, lines_discarded, lines_oversize
@@ -149,6 +158,10 @@ cdef void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
         batch.outstanding -= 1
         s.lines_delivered += 1
         s.last_error = 0
+    elif s.transactional:
+        batch.outstanding -= 1
+        s.lines_abandoned += 1
+        s.lost_code = m.err
     elif s.abandoning:
         batch.outstanding -= 1
         s.lines_abandoned += 1
@@ -196,6 +209,7 @@ cdef int outlet_offer(outlet_t *s, rd_kafka_message_t *messages, int count) noex
             outlet_drop(s, <batch_t *>messages[i]._private, messages[i].err)
             continue
         if messages[i].err != RDK_ERR__QUEUE_FULL:
+            s.lost_code = messages[i].err
             outlet_error(s, messages[i].err)
             s.retry_at_ns = monotonic_ns() + RETRY_MS * <int64_t>1000000
         messages[left] = messages[i]
@@ -276,7 +290,7 @@ cdef bint outlet_flush(outlet_t *s, int64_t now_ns) noexcept nogil:
     """Offer what came back, then what is pending. Returns whether all of it was taken."""
     if s.returned_count + s.pending_count == 0:
         return True
-    if now_ns < s.retry_at_ns:
+    if now_ns < s.retry_at_ns or (s.transactional and not outlet_begin(s)):
         return False
     return outlet_flush_group(s) if s.group_refused or s.group_limit_bytes > 0 else outlet_flush_all(s)
 
@@ -343,6 +357,9 @@ cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept
     if s.flow == DISCARD:
         s.lines_discarded += 1
         return True
+    if s.transactional and cut_state(&s.progress.cut) == CUT_VOID:
+        s.lines_abandoned += 1
+        return True
     if s.output_json:
         check = kernels.json_check(line, n)
     if check == JSON_VALID:
@@ -394,7 +411,7 @@ cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
     cdef batch_t *batch
     cdef int64_t marker
     while room:
-        if not outlet_flush(s, now_ns):
+        if not outlet_flush(s, now_ns) or not outlet_may_frame(s):
             return False
         if batch_open(&s.delivery) == NULL:     # before a line is taken: dropped lines move the position too
             return False
@@ -415,10 +432,14 @@ cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
             if marker >= 0:
                 s.markers_echoed += 1
                 s.mark = max(s.mark, marker)
+                s.unmarked = 0
+                if s.transactional and not outlet_may_frame(s):
+                    break       # a transaction may end here, and is to
                 continue
             s.lines_read += 1
             if s.progress.marker.size == 0:
                 s.mark += 1
+            s.unmarked += 1
         if s.begin == first_begin:
             break
         batch = batch_open(&s.delivery)
@@ -481,6 +502,8 @@ cdef int outlet_round(outlet_t *s) noexcept nogil:
     cdef int i
     outlet_seal_empty(s)
     outlet_serve(s)
+    if s.transactional:
+        outlet_transact(s, now_ns)
     if s.flow == HOLD:
         room = outlet_flush(s, now_ns)
         while s.to_the_end and not s.ended and s.end - s.begin < s.capacity and outlet_read(s):
@@ -507,6 +530,10 @@ cdef int outlet_round(outlet_t *s) noexcept nogil:
     progress_hold(&s.progress, s.full or s.flow == HOLD)
     if s.stopping and (outlet_undelivered(s) == 0 or now_ns >= s.stop_deadline_ns):
         return -1
+    if s.transactional:
+        outlet_transact(s, now_ns)      # again: this round may have come to the cut
+        if s.call != CALL_NONE:
+            return 0
     if s.stopping or s.abandoning:
         return CLOSING_WAIT_MS
     return FULL_WAIT_MS if s.full else IDLE_WAIT_MS
@@ -527,6 +554,7 @@ cdef void outlet_close(outlet_t *s) noexcept nogil:
     """
     cdef rd_kafka_t *rk = s.rk
     cdef rd_kafka_topic_t *rkt = s.rkt
+    cdef void *error
     cdef int i
     rdk.purge(rk, RDK_PURGE_QUEUE_AND_INFLIGHT)
     for i in range(100):
@@ -542,6 +570,11 @@ cdef void outlet_close(outlet_t *s) noexcept nogil:
     s.rk = NULL
     s.rkt = NULL
     turnstile_leave(&s.gate)
+    if s.open:      # readers need not wait for its timeout
+        error = rdk.abort_transaction(rk, CALL_TIMEOUT_MS)
+        if error != NULL:
+            rdk.error_destroy(error)
+    outlet_drop_offsets(s)
     outlet_destroy_client(rk, rkt, s.main_queue)
 
 
@@ -559,6 +592,9 @@ cdef void outlet_run(outlet_t *s) noexcept nogil:
         turnstile_leave(&s.gate)
         if timeout_ms < 0:
             break
+        if s.call != CALL_NONE:
+            outlet_make_call(s)
+            continue
         poll(waits, 2, timeout_ms)
         if waits[0].revents & POLLIN:
             drain_wakes(s.wake_fd)
@@ -575,6 +611,7 @@ cdef class Outlet:
 
     cdef outlet_t *s
     cdef bytes topic
+    cdef dict config
 
     def __cinit__(self, *args, **kwargs):
         self.s = <outlet_t *>calloc(1, sizeof(outlet_t))
@@ -584,9 +621,11 @@ cdef class Outlet:
         progress_open(&self.s.progress)
 
     def __init__(self, dict config not None, str wsp not None, *, bint output_json,
-                 size_t max_line_bytes, size_t max_message_bytes, size_t max_slab_bytes, bytes marker_prefix=b""):
+                 size_t max_line_bytes, size_t max_message_bytes, size_t max_slab_bytes, bytes marker_prefix=b"",
+                 bint transactional=False):
         """``config``: librdkafka properties; ``wsp``: the workspace's uid; ``max_slab_bytes``: bound of the envelopes
-        that are not delivered yet; ``marker_prefix``: how the marker lines of the `marker` rule begin.
+        that are not delivered yet; ``marker_prefix``: how the marker lines of the `marker` rule begin;
+        ``transactional``: `exactly-once`, ``config`` has a transactional.id.
 
         Raises ValueError with librdkafka's reason if it refuses a property.
         """
@@ -610,9 +649,38 @@ cdef class Outlet:
         s.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         if s.wake_fd < 0:
             raise OSError(errno, "eventfd")
-        s.rk = client_new(RDK_PRODUCER, config, &s.client, on_delivery, NULL, NULL)
+        s.progress.outlet_wake_fd = s.wake_fd
+        s.owner = <void *>self
+        s.transactional = transactional
+        self.config = config
+        self.make_client()
+
+    cdef int make_client(self) except -1:
+        cdef outlet_t *s = self.s
+        s.rk = client_new(RDK_PRODUCER, self.config, &s.client, on_delivery, NULL, NULL)
         s.main_queue = rdk.queue_get_main(s.rk)
         rdk.queue_io_event_enable(s.main_queue, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
+        return 0
+
+    cdef void renew_client(self) noexcept:
+        """Replace the client after a fatal error: nothing of it is under way. At the gate; it takes a moment."""
+        cdef outlet_t *s = self.s
+        cdef rd_kafka_t *rk = s.rk
+        cdef rd_kafka_topic_t *rkt = s.rkt
+        cdef rd_kafka_queue_t *main_queue = s.main_queue
+        try:
+            self.make_client()
+        except ValueError as error:
+            s.call_again_ns = monotonic_ns() + CALL_RETRY_MS * <int64_t>1000000
+            notice_post(&s.client.notices, NOTICE_ERROR, RDK_ERR__FATAL, str(error).encode())
+            return
+        s.rkt = partition_topic_new(s.rk, self.topic) if rkt != NULL else NULL
+        s.partition = RDK_PARTITION_UA
+        with nogil:
+            outlet_destroy_client(rk, rkt, main_queue)
+        s.fatal = s.ready = s.open = s.aborting = False
+        s.aborts += 1
+        progress_open_transaction(&s.progress, False)
 
     def __dealloc__(self):
         if self.s != NULL:
@@ -686,6 +754,7 @@ cdef class Outlet:
         cdef outlet_t *s = self.s
         self.enter()
         s.ended = s.ended_told = s.to_the_end = False
+        s.unmarked = 0
         if s.begin == s.end:
             s.skipping = False      # else the end of a line over the limit is still in the buffer
         s.seal_owed = True
@@ -767,6 +836,26 @@ cdef class Outlet:
         rdk.purge(s.rk, RDK_PURGE_QUEUE_AND_INFLIGHT | RDK_PURGE_NON_BLOCKING)
         self.leave()
 
+    def abort(self) -> None:
+        """Abort the open transaction, and drop every line until the inlet writes its records again.
+
+        A commit that is under way is not stopped: what it covers counts.
+        """
+        cdef int state
+        self.enter()
+        state = cut_state(&self.s.progress.cut)
+        if state != CUT_OFFSETS and state != CUT_COMMITTED and state != CUT_VOID:
+            # The outlet's thread waits at the gate; the inlet's may move it on meanwhile, and nothing comes of that.
+            while not cut_move(&self.s.progress.cut, state, CUT_VOID):
+                state = cut_state(&self.s.progress.cut)
+            outlet_fail(self.s, 0, b"")
+        self.leave()
+
+    @property
+    def voided(self) -> bool:
+        """Whether a transaction was lost and its records are not being written again yet."""
+        return cut_state(&self.s.progress.cut) == CUT_VOID
+
     def stop(self, double deadline_s) -> None:
         """End ``run``: as soon as everything taken is delivered, at the latest in ``deadline_s``."""
         self.enter()
@@ -803,6 +892,10 @@ cdef class Outlet:
             "undelivered": outlet_undelivered(s),
             "kept_bytes": outlet_kept(s),
             "last_error": s.last_error,
+            "transaction_open": s.open,
+            "transactions_committed": s.commits,
+            "transactions_aborted": s.aborts,
+            "lines_since_marker": s.unmarked,
             "output_full": s.full,
             "output_full_ns": s.full_ns + (monotonic_ns() - s.full_since_ns if s.full else 0),
             "slabs_live": s.delivery.slabs_live,

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cut.h"
 #include "marker.h"
 #include "notices.h"
 
@@ -27,6 +28,9 @@ typedef struct {
     atomic_int held;                /* STDOUT is not being read: its lines have nowhere to go now */
     atomic_int inlet_waits;         /* the inlet sleeps and wants to know of the next move of `delivered` */
     atomic_int inlet_wake_fd;       /* -1: there is no inlet */
+    atomic_int outlet_wake_fd;
+    cut_t cut;                   /* exactly-once */
+    atomic_int transaction_open; /* it may have lines in it */
 } progress_t;
 
 static void progress_open(progress_t *p) {
@@ -126,6 +130,18 @@ static inline void progress_deliver(progress_t *p, int64_t position, int64_t mar
     if (atomic_exchange(&p->inlet_waits, 0))
         wake(atomic_load(&p->inlet_wake_fd));
 }
+
+static inline void progress_wake_inlet(progress_t *p) {
+    int fd = atomic_load(&p->inlet_wake_fd);
+    if (fd >= 0)
+        wake(fd);
+}
+
+static inline void progress_wake_outlet(progress_t *p) { wake(atomic_load(&p->outlet_wake_fd)); }
+
+static inline int progress_transaction_open(progress_t *p) { return atomic_load(&p->transaction_open); }
+
+static inline void progress_open_transaction(progress_t *p, int open) { atomic_store(&p->transaction_open, open); }
 
 static inline void progress_set_inlet(progress_t *p, int wake_fd) {
     atomic_store(&p->inlet_wake_fd, wake_fd);

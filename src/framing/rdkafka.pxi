@@ -131,6 +131,18 @@ cdef extern from "rdkafka_api.h" nogil:
         rd_kafka_topic_partition_t *topic_partition_list_add(
             rd_kafka_topic_partition_list_t *, const char *, int32_t) noexcept nogil
         void topic_destroy(rd_kafka_topic_t *) noexcept nogil
+        void *init_transactions(rd_kafka_t *, int) noexcept nogil
+        void *begin_transaction(rd_kafka_t *) noexcept nogil
+        void *send_offsets_to_transaction(
+            rd_kafka_t *, const rd_kafka_topic_partition_list_t *, const void *, int) noexcept nogil
+        void *commit_transaction(rd_kafka_t *, int) noexcept nogil
+        void *abort_transaction(rd_kafka_t *, int) noexcept nogil
+        void *consumer_group_metadata(rd_kafka_t *) noexcept nogil
+        void consumer_group_metadata_destroy(void *) noexcept nogil
+        int error_code(const void *) noexcept nogil
+        bint error_is_fatal(const void *) noexcept nogil
+        bint error_is_retriable(const void *) noexcept nogil
+        bint error_txn_requires_abort(const void *) noexcept nogil
         int produce_batch(rd_kafka_topic_t *, int32_t, int, rd_kafka_message_t *, int) noexcept nogil
     rdk_api_t rdk
     int rdk_load(const char *, char *, size_t)
@@ -143,7 +155,7 @@ cdef extern from "notices.h" nogil:
     enum:
         NOTICE_LOG, NOTICE_ERROR, NOTICE_OVERSIZE_LINE, NOTICE_UNPRODUCIBLE, NOTICE_FATAL, NOTICE_ASSIGNED
         NOTICE_REVOKED, NOTICE_STDIN_BROKEN, NOTICE_STDIN_CLOSED, NOTICE_STDOUT_ENDED, NOTICE_PROTOCOL
-        NOTICE_ECHO_OWED, NOTICE_CLOSED
+        NOTICE_ECHO_OWED, NOTICE_ABORTED, NOTICE_CLOSED
     ctypedef struct notice_t:
         int kind
         int code
@@ -177,11 +189,28 @@ cdef extern from "marker.h" nogil:
     size_t marker_write(const marker_t *, int64_t, uint8_t *)
     int64_t marker_number(const marker_t *, const uint8_t *, size_t)
 
+cdef extern from "cut.h" nogil:
+    enum:
+        CUT_NONE, CUT_ASKED, CUT_ANYWHERE, CUT_DELIVERED, CUT_OFFSETS, CUT_COMMITTED, CUT_ABORT, CUT_VOID
+    ctypedef struct cut_t:
+        int64_t mark
+        const char *why
+        void *offsets
+        void *group
+    int cut_state(const cut_t *)
+    bint cut_move(cut_t *, int, int)
+
 cdef extern from "progress.h" nogil:
     ctypedef struct progress_t:
         int fd
         int64_t read_position
         marker_t marker
+        cut_t cut
+        int outlet_wake_fd
+    void progress_wake_inlet(progress_t *)
+    void progress_wake_outlet(progress_t *)
+    bint progress_transaction_open(progress_t *)
+    void progress_open_transaction(progress_t *, bint)
     void progress_open(progress_t *)
     int64_t progress_written(progress_t *)
     int64_t progress_delivered(progress_t *)
@@ -205,7 +234,7 @@ cdef extern from "progress.h" nogil:
 
 # Names of notice kinds, in the order of notices.h.
 NOTICE_KINDS = ("log", "error", "oversize-line", "unproducible", "fatal", "assigned", "revoked", "stdin-broken",
-                "stdin-closed", "stdout-ended", "protocol", "echo-owed", "closed")
+                "stdin-closed", "stdout-ended", "protocol", "echo-owed", "aborted", "closed")
 
 
 cdef int64_t monotonic_ns() noexcept nogil:

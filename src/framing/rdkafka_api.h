@@ -138,6 +138,18 @@ typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, si
     X(void, topic_conf_set_partitioner_cb, (rd_kafka_topic_conf_t *, rdk_partitioner_cb))                              \
     X(int32_t, msg_partitioner_random, (const rd_kafka_topic_t *, const void *, size_t, int32_t, void *, void *))      \
     X(void, topic_destroy, (rd_kafka_topic_t *))                                                                       \
+    X(void *, init_transactions, (rd_kafka_t *, int))                                                                  \
+    X(void *, begin_transaction, (rd_kafka_t *))                                                                       \
+    X(void *, send_offsets_to_transaction,                                                                             \
+      (rd_kafka_t *, const rd_kafka_topic_partition_list_t *, const void *, int))                                      \
+    X(void *, commit_transaction, (rd_kafka_t *, int))                                                                 \
+    X(void *, abort_transaction, (rd_kafka_t *, int))                                                                  \
+    X(void *, consumer_group_metadata, (rd_kafka_t *))                                                                 \
+    X(void, consumer_group_metadata_destroy, (void *))                                                                 \
+    X(int, error_code, (const void *))                                                                                 \
+    X(int, error_is_fatal, (const void *))                                                                             \
+    X(int, error_is_retriable, (const void *))                                                                         \
+    X(int, error_txn_requires_abort, (const void *))                                                                   \
     X(int, produce_batch, (rd_kafka_topic_t *, int32_t, int, rd_kafka_message_t *, int))
 /* clang-format on */
 

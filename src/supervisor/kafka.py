@@ -5,6 +5,7 @@ The Supervisor owns the properties that its promises rest on; everything else ca
 
 from __future__ import annotations
 
+import uuid
 from typing import Final
 
 import confluent_kafka.cimpl
@@ -20,6 +21,10 @@ SLAB_BYTES: Final = 32 << 20
 _DEFAULT_MESSAGE_MAX_BYTES = "1000000"  # librdkafka's message.max.bytes
 
 
+TRANSACTION_TIMEOUT_MS: Final = 10_000
+"""How long the open transaction of a killed instance holds up those who read committed records only."""
+
+
 def librdkafka_path() -> str:
     """Path of the loaded shared object whose librdkafka the data path binds."""
     return str(confluent_kafka.cimpl.__file__)
@@ -27,6 +32,7 @@ def librdkafka_path() -> str:
 
 def consumer_properties(settings: Settings) -> dict[str, str]:
     """Properties of the incoming side."""
+    transactional = settings.processing_guarantee == "exactly-once"
     return {
         **_common(settings),
         # Defaults of ours that KAFKA_OPTIONS may override.
@@ -38,11 +44,13 @@ def consumer_properties(settings: Settings) -> dict[str, str]:
         # Ours: acknowledged offsets are stored, librdkafka commits what is stored, at a rebalance and at the end too.
         "group.id": settings.kafka_consumer_group,
         "auto.offset.reset": settings.kafka_auto_offset_reset,
-        "enable.auto.commit": "true",
+        "enable.auto.commit": "false" if transactional else "true",
         "auto.commit.interval.ms": "1000",
         "enable.auto.offset.store": "false",
         "partition.assignment.strategy": "cooperative-sticky",
         "enable.partition.eof": "false",
+        # Offsets that are still in a transaction are waited for, or their records would be read twice.
+        **({"isolation.level": "read_committed"} if transactional else {}),
     }
 
 
@@ -61,6 +69,17 @@ def producer_properties(settings: Settings) -> dict[str, str]:
         "enable.idempotence": "false",
         "acks": "all",
         "sticky.partitioning.linger.ms": "0",  # the outlet stays with a partition by itself
+        **(_transactional(settings) if settings.processing_guarantee == "exactly-once" else {}),
+    }
+
+
+def _transactional(settings: Settings) -> dict[str, str]:
+    """Properties of `exactly-once`. A zombie is fenced by the group's metadata in its commit, not by its name."""
+    return {
+        "transactional.id": f"supervisor-{settings.node_id}-{uuid.uuid4()}",
+        "transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
+        "message.timeout.ms": str(TRANSACTION_TIMEOUT_MS),  # the transaction is over by then; its records come again
+        "enable.idempotence": "true",
     }
 
 

@@ -54,6 +54,7 @@ class Relay:
         self.lifecycle = Lifecycle("relay", RELAY, RelayState.IDLE, state_changed)
         self.route: Route | None = None
         self._settings = settings
+        self._transactional = settings.processing_guarantee == "exactly-once"
         self._restart = restart
         self._fail_run = fail_run
         self._run: Run | None = None
@@ -81,6 +82,7 @@ class Relay:
                 max_message_bytes=kafka.max_message_bytes(self._settings),
                 max_slab_bytes=kafka.SLAB_BYTES,
                 marker_prefix=self._settings.marker_prefix if self._settings.ack_mode == "marker" else b"",
+                transactional=self._transactional,
             )
         except ValueError as error:
             raise KafkaError(f"the Kafka producer cannot be made: {error}; look at the KAFKA_ settings") from None
@@ -108,16 +110,29 @@ class Relay:
         # STDIN's end first, then an exit by itself: a program that was told to stop may leave lines it had read undone.
         finished = status.code == 0 and self._eof_given and not run.terminate_sent
         keep_tail = status.code == 0 and self._stdout_ended.is_set()  # no end, no last line
-        tail_bytes = self._outlet.finish(keep_lines=in_time, keep_tail=keep_tail)
+        # A transaction's records come again with all their lines, those not taken yet included.
+        keep_lines = in_time and not (self._transactional and self._inlet is not None)
+        tail_bytes = self._outlet.finish(keep_lines=keep_lines, keep_tail=keep_tail)
         if tail_bytes and not keep_tail:
             log.warning("unfinished last line dropped", bytes=tail_bytes, exit=str(status))
         again = 0
         if self._inlet is not None:
+            if self._transactional and self._leaves_lines():
+                self._outlet.abort()
             again = self._inlet.detach(finished=finished)
         self._close_held_stdin()
         self._run = None
         if again:
             log.info("records will be written again", records=again, exit=str(status))
+
+    def _leaves_lines(self) -> bool:
+        """Whether the ended run printed lines in the open transaction that no acknowledgement covers."""
+        inlet = self._inlet.snapshot() if self._inlet is not None else {"rule_broken": 0, "unacknowledged": 0}
+        return inlet["rule_broken"] > 0 or (
+            self._settings.ack_mode == "marker"
+            and inlet["unacknowledged"] > 0
+            and self._outlet.snapshot()["lines_since_marker"] > 0
+        )
 
     def close_stdin(self) -> None:
         """Give the Calculator its EOF, after the last whole record."""
@@ -152,6 +167,11 @@ class Relay:
 
     async def adopt(self, route: Route | None) -> None:
         """Put a route in force, or none; raise KafkaError if its consumer cannot be made."""
+        if self._transactional and route is not None and route.incoming_stream is None:
+            raise KafkaError(
+                "PROCESSING_GUARANTEE=exactly-once needs an incoming stream, whose offsets are committed with the"
+                " lines; use at-least-once for a workspace that only produces"
+            )
         old = self.route
         incoming_changed = _incoming(old) != _incoming(route)
         outgoing_changed = _outgoing(old) != _outgoing(route) or (old is None) != (route is None)
@@ -228,9 +248,12 @@ class Relay:
             undelivered = self._outlet.snapshot()["undelivered"]
             log.error("lines for the old outgoing stream could not be delivered", lines=undelivered,
                       topic=_outgoing(self.route), lost=not replayed)  # fmt: skip
+            if self._transactional:
+                self._outlet.abort()
             if self._inlet is not None:
                 self._inlet.forget()
-            self._outlet.abandon()
+            if not self._transactional:
+                self._outlet.abandon()
             if not await self._until(self._delivered, FLUSH_DEADLINE_S):
                 raise KafkaError(f"the producer does not let go of {undelivered} lines for {_outgoing(self.route)}")
 
@@ -245,7 +268,11 @@ class Relay:
     def _delivered(self) -> bool:
         """Whether nothing waits for the outgoing topic; a producer's whole lines may wait for the next as well."""
         counters = self._outlet.snapshot()
-        return counters["undelivered"] == 0 and (self._inlet is None or counters["kept_bytes"] == 0)
+        return (
+            counters["undelivered"] == 0
+            and not counters["transaction_open"]
+            and (self._inlet is None or counters["kept_bytes"] == 0)
+        )
 
     def _drained(self) -> bool:
         in_flight = self._inlet.snapshot()["unacknowledged"] if self._inlet is not None else 0
@@ -270,6 +297,7 @@ class Relay:
                 replace_newlines=settings.input_newlines == "space",
                 ack_mode=settings.ack_mode,
                 commit_ahead=settings.processing_guarantee == "at-most-once",
+                transactional=self._transactional,
             )
         except (ValueError, OSError) as error:
             raise KafkaError(f"the Kafka consumer cannot be made: {error}; look at the KAFKA_ settings") from None
@@ -406,6 +434,12 @@ class Relay:
     def _on_outlet_notice(self, kind: str, code: int, text: str) -> None:
         if kind == "stdout-ended":
             self._stdout_ended.set()
+        elif kind == "aborted":
+            log.warning("transaction aborted; its records will be written again", why=text, code=code)
+            if self._run is None and self._inlet is not None:
+                self._inlet.forget()
+            elif self._outlet.voided and not self._run_exited:
+                self._fail_run(f"the Kafka transaction was aborted: {text}")
         elif kind == "oversize-line":
             log.error("line over MAX_LINE_BYTES dropped", max_line_bytes=code)
         elif kind == "unproducible":

@@ -198,8 +198,8 @@ class Settings(BaseModel):
     ]
     processing_guarantee: Annotated[
         str,
-        Variable("what a crash may do to a record: at-least-once or at-most-once", "at-least-once"),
-        _choice("at-least-once", "at-most-once", later=("exactly-once",)),
+        Variable("what a crash may do to a record: at-least-once, at-most-once or exactly-once", "at-least-once"),
+        _choice("at-least-once", "at-most-once", "exactly-once"),
     ]
     ack_mode: Annotated[
         str,
@@ -314,7 +314,13 @@ class Settings(BaseModel):
         """
         given = _given(environ)
         secrets, problems = _read_secrets(given)
-        problems = [*options.problems, *_missing(given, options), *problems, *_contradictions(given, secrets)]
+        problems = [
+            *options.problems,
+            *_missing(given, options),
+            *problems,
+            *_contradictions(given, secrets),
+            *_unpaired(given),
+        ]
         raw: dict[str, Any] = {"args": options.args}
         for field, variable in variables():
             if field in given or not variable.required:
@@ -393,6 +399,25 @@ def _read_secrets(given: Mapping[str, _Given]) -> tuple[dict[str, str], list[str
             if not secrets[field]:
                 problems.append(f"{name}: met {_shown(path)}; the file is empty, expected a file with the secret")
     return secrets, problems
+
+
+def _unpaired(given: Mapping[str, _Given]) -> Iterator[str]:
+    """Modes in which a transaction cannot tell which lines belong to which record."""
+    if "processing_guarantee" not in given or given["processing_guarantee"].text.lower() != "exactly-once":
+        return
+    name = given["processing_guarantee"].name
+    mode = given["ack_mode"].text.lower() if "ack_mode" in given else "demand"
+    newlines = given["input_newlines"].text.lower() if "input_newlines" in given else "space"
+    if mode == "demand":
+        yield (
+            f"{name}: exactly-once with ACK_MODE demand, which cannot tell which lines belong to which record; "
+            "expected ACK_MODE line or marker"
+        )
+    if mode == "line" and newlines == "split":
+        yield (
+            f"{name}: exactly-once with ACK_MODE line and INPUT_NEWLINES split: a transaction could end inside a "
+            "record; expected INPUT_NEWLINES space, or ACK_MODE marker"
+        )
 
 
 def _contradictions(given: Mapping[str, _Given], secrets: Mapping[str, str]) -> Iterator[str]:

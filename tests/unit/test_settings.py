@@ -111,7 +111,7 @@ def test_every_problem_is_named_at_once() -> None:
             "OUTPUT_JSON": "yes",
             "LOG_LEVEL": "loud",
             "ACK_MODE": "markers",
-            "PROCESSING_GUARANTEE": "exactly-once",
+            "PROCESSING_GUARANTEE": "exactly-twice",
             "INPUT_NEWLINES": "reject",
             "KAFKA_OPTIONS": "group.id=g,linger.ms",
             "CONSUL_NAME_TPL": "%s-%s",
@@ -130,7 +130,7 @@ def test_every_problem_is_named_at_once() -> None:
         "OUTPUT_JSON: met 'yes'; expected true or false",
         "LOG_LEVEL: met 'loud'; expected debug or info",
         "ACK_MODE: met 'markers'; expected demand or line or marker",
-        "PROCESSING_GUARANTEE: met 'exactly-once'; not available in this version yet",
+        "PROCESSING_GUARANTEE: met 'exactly-twice'; expected at-least-once or at-most-once or exactly-once",
         "INPUT_NEWLINES: met 'reject'; not available in this version yet, expected space or split",
         "KAFKA_OPTIONS: group.id belongs to the Supervisor",
         "KAFKA_OPTIONS: item 2 is not name=value",
@@ -259,3 +259,24 @@ def test_both_spellings_of_secrets_are_withheld() -> None:
         SECRET_VARIABLES
     )
     assert "CONSUL_HTTP_AUTH" in SECRET_VARIABLES
+
+
+@pytest.mark.parametrize(
+    ("mode", "complaint"),
+    [
+        ({}, "expected ACK_MODE line or marker"),
+        ({"BDZ_ACK_MODE": "demand"}, "expected ACK_MODE line or marker"),
+        ({"ACK_MODE": "line", "INPUT_NEWLINES": "split"}, "expected INPUT_NEWLINES space, or ACK_MODE marker"),
+    ],
+)
+def test_exactly_once_is_refused_where_records_and_lines_cannot_be_paired(mode: dict[str, str], complaint: str) -> None:
+    """With the reason."""
+    problems = problems_of({**REQUIRED, "PROCESSING_GUARANTEE": "exactly-once", **mode})
+    assert [problem.rpartition("; ")[2] for problem in problems] == [complaint]
+
+
+def test_exactly_once_is_taken_with_line_and_marker() -> None:
+    """And with split values behind markers."""
+    Settings.load({**REQUIRED, "PROCESSING_GUARANTEE": "exactly-once", "ACK_MODE": "line"}, CAT)
+    marker = {"PROCESSING_GUARANTEE": "exactly-once", "ACK_MODE": "marker", "INPUT_NEWLINES": "split"}
+    Settings.load({**REQUIRED, **marker}, CAT)

@@ -1,0 +1,159 @@
+# Exactly-once, the outlet's part: lines and offsets are committed together, or not at all. See cut.h.
+#
+# librdkafka's transaction calls wait for the broker, so they are made between two rounds, with the gate open; a round
+# decides which (`call`), and what it answered is dealt with at the gate again.
+
+cdef enum:
+    CALL_NONE = 0
+    CALL_INIT = 1
+    CALL_COMMIT = 2
+    CALL_ABORT = 3
+    CALL_RENEW = 4                  # a fatal error: only a new client goes on
+    CALL_TIMEOUT_MS = 1000          # such a call goes on where it stopped when it is made again
+    CALL_RETRY_MS = 100
+
+
+cdef bint outlet_may_end(const outlet_t *s, int state) noexcept nogil:
+    """Asked for a cut: may the last line that was framed be the last of the transaction?"""
+    return state == CUT_ANYWHERE or s.progress.marker.size == 0 or s.unmarked == 0
+
+
+cdef bint outlet_may_frame(outlet_t *s) noexcept nogil:
+    cdef int state
+    if not s.transactional:
+        return True
+    state = cut_state(&s.progress.cut)
+    if state == CUT_VOID:
+        return True         # and what is framed is dropped
+    if not s.ready or s.fatal or s.aborting or state == CUT_DELIVERED or state == CUT_OFFSETS \
+            or state == CUT_COMMITTED or state == CUT_ABORT:
+        return False
+    return (state != CUT_ASKED and state != CUT_ANYWHERE) or not outlet_may_end(s, state)
+
+
+cdef void outlet_fail(outlet_t *s, int code, const char *why) noexcept nogil:
+    """The transaction is lost: drop what is not produced, and have what was produced aborted."""
+    cdef int i
+    cdef int state = cut_state(&s.progress.cut)
+    for i in range(s.pending_count):
+        (<batch_t *>s.pending[i]._private).outstanding -= 1
+    s.lines_abandoned += s.pending_count
+    s.pending_count = 0
+    s.aborting = True
+    while state != CUT_VOID and not cut_move(&s.progress.cut, state, CUT_VOID):
+        state = cut_state(&s.progress.cut)
+    outlet_drop_offsets(s)
+    if state != CUT_VOID:
+        notice_post(&s.client.notices, NOTICE_ABORTED, code, why)
+
+
+cdef void outlet_drop_offsets(outlet_t *s) noexcept nogil:
+    cdef cut_t *cut = &s.progress.cut
+    if cut.offsets != NULL:
+        rdk.topic_partition_list_destroy(<rd_kafka_topic_partition_list_t *>cut.offsets)
+    if cut.group != NULL:
+        rdk.consumer_group_metadata_destroy(cut.group)
+    cut.offsets = cut.group = NULL
+    s.offsets_sent = False
+
+
+cdef bint outlet_begin(outlet_t *s) noexcept nogil:
+    """Make sure a transaction is open."""
+    cdef void *error
+    if s.open:
+        return True
+    error = rdk.begin_transaction(s.rk)
+    if error != NULL:
+        outlet_call_failed(s, error)
+        return False
+    s.open = True
+    progress_open_transaction(&s.progress, True)
+    return True
+
+
+cdef void outlet_call_failed(outlet_t *s, void *error) noexcept nogil:
+    """Deal with librdkafka's error, as its class prescribes, and destroy it."""
+    cdef char why[200]
+    cdef int code = rdk.error_code(error)
+    snprintf(why, sizeof(why), "%s", rdk.error_string(error))
+    if rdk.error_is_retriable(error) and not rdk.error_is_fatal(error) and not rdk.error_txn_requires_abort(error):
+        outlet_error(s, code)
+        s.call_again_ns = monotonic_ns() + CALL_RETRY_MS * <int64_t>1000000
+    else:
+        if not rdk.error_txn_requires_abort(error) or rdk.error_is_fatal(error):
+            s.fatal = True
+        outlet_fail(s, code, why)
+    rdk.error_destroy(error)
+
+
+cdef void outlet_transact(outlet_t *s, int64_t now_ns) noexcept nogil:
+    """Move the transaction on: what can be done at once is done, what waits for the broker becomes the next call."""
+    cdef cut_t *cut = &s.progress.cut
+    cdef int state = cut_state(cut)
+    s.call = CALL_NONE
+    if state == CUT_ABORT:
+        outlet_fail(s, 0, cut.why)
+        state = CUT_VOID
+    elif s.lost_code != 0 and s.open and not s.aborting:
+        outlet_fail(s, s.lost_code, rdk.err2str(s.lost_code))
+        state = CUT_VOID
+    s.lost_code = 0
+    if now_ns < s.call_again_ns:
+        return
+    if s.fatal:
+        if s.in_flight == 0:
+            s.call = CALL_RENEW
+    elif not s.ready:
+        s.call = CALL_INIT
+    elif s.aborting:
+        if not s.open:
+            s.aborting = False
+        elif s.in_flight == 0:      # so that the call has no delivery reports to serve
+            s.call = CALL_ABORT
+    elif state == CUT_OFFSETS:
+        if outlet_begin(s):
+            s.call = CALL_COMMIT
+    elif (state == CUT_ASKED or state == CUT_ANYWHERE) and outlet_may_end(s, state) and outlet_undelivered(s) == 0:
+        cut.mark = s.mark
+        if cut_move(cut, state, CUT_DELIVERED):
+            progress_wake_inlet(&s.progress)
+
+
+cdef void outlet_make_call(outlet_t *s) noexcept nogil:
+    """Outside the gate: nobody who gives an order or wants a snapshot waits for the broker."""
+    cdef cut_t *cut = &s.progress.cut
+    cdef int call = s.call
+    cdef void *error = NULL
+    if call == CALL_INIT:
+        error = rdk.init_transactions(s.rk, CALL_TIMEOUT_MS)
+    elif call == CALL_ABORT:
+        error = rdk.abort_transaction(s.rk, CALL_TIMEOUT_MS)
+    elif call == CALL_COMMIT:
+        if cut.offsets != NULL and not s.offsets_sent:
+            error = rdk.send_offsets_to_transaction(
+                s.rk, <rd_kafka_topic_partition_list_t *>cut.offsets, cut.group, CALL_TIMEOUT_MS)
+            s.offsets_sent = error == NULL
+        if error == NULL:
+            error = rdk.commit_transaction(s.rk, CALL_TIMEOUT_MS)
+    turnstile_enter_loop(&s.gate)
+    if error != NULL:
+        outlet_call_failed(s, error)
+    elif call == CALL_INIT:
+        s.ready = True
+        s.last_error = 0
+    elif call == CALL_RENEW:
+        with gil:
+            (<Outlet>s.owner).renew_client()
+    else:
+        s.open = False
+        progress_open_transaction(&s.progress, False)
+        if call == CALL_ABORT:
+            s.aborting = False
+            s.aborts += 1
+        else:
+            s.commits += 1
+            s.last_error = 0
+            outlet_drop_offsets(s)
+            cut_move(cut, CUT_OFFSETS, CUT_COMMITTED)
+            progress_wake_inlet(&s.progress)
+    turnstile_leave(&s.gate)
