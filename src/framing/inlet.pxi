@@ -585,7 +585,10 @@ cdef class Inlet:
     def snapshot(self) -> dict[str, int]:
         """Counters since the inlet was made, and the ledger's zones now."""
         cdef inlet_t *s = self.s
+        cdef int unread = 0
         self.enter()
+        if s.stdin_fd >= 0:
+            ioctl(s.stdin_fd, FIONREAD, &unread)
         taken = {
             "assigned_partitions": s.assigned,
             "records_read": s.records_read,
@@ -604,6 +607,7 @@ cdef class Inlet:
             "markers_written": s.ledger.mark if s.ledger.count == LEDGER_COUNT_MARKERS else 0,
             "echo_owed": s.echo_owed,
             "rule_broken": s.rule_broken,
+            "stdin_unread_bytes": unread,
             "stdin_full": s.blocked,
             "stdin_full_ns": s.blocked_ns + (monotonic_ns() - s.blocked_since_ns if s.blocked else 0),
             "stdin_broken": s.stdin_broken,

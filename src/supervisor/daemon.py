@@ -174,6 +174,7 @@ class Daemon:
         before: tuple[CheckReport, CheckReport] | None = None
         while True:
             reports = self._checks()
+            self._relay.look_for_hang()
             if before is not None and [r.status for r in reports] != [r.status for r in before]:
                 for name, report in zip(("supervisor", "calculator"), reports, strict=True):
                     log.info("health", check=name, status=report.status, output=report.output)

@@ -28,6 +28,7 @@ from supervisor.errors import KafkaError
 from supervisor.logs import state_changed
 from supervisor.route import Route
 from supervisor.settings import Settings
+from supervisor.standstill import Standstill
 from supervisor.states import RELAY, Lifecycle, RelayState
 from supervisor.stream import StreamEnd
 
@@ -63,6 +64,7 @@ class Relay:
         self._eof_given = False
         self._end_at_s: float | None = None  # of a stop or a drain: when a dead run's lines must have been taken
         self._stdout_ended = asyncio.Event()
+        self._hang = Standstill()
         self._complaints: dict[str, tuple[int, float]] = {}
         self._outlet: Outlet
         self._outlet_end: StreamEnd
@@ -133,6 +135,33 @@ class Relay:
             and inlet["unacknowledged"] > 0
             and self._outlet.snapshot()["lines_since_marker"] > 0
         )
+
+    def look_for_hang(self) -> None:
+        """CALCULATOR_TIMEOUT: end a run that has records to answer and neither reads nor prints; call it now and then.
+
+        A Calculator that waits for somebody else does not hang: for its lines to be taken, or for the stream to go on.
+        """
+        timeout_s = self._settings.calculator_timeout_s
+        if timeout_s is None or self._inlet is None or self._run is None or self._run_exited:
+            return
+        inlet, outlet = self._inlet.snapshot(), self._outlet.snapshot()
+        has_work = (
+            inlet["unanswered"] > 0
+            and self.lifecycle.state is RelayState.FLOWING
+            and not outlet["output_full"]
+            and outlet["undelivered"] == 0
+        )
+        moved = inlet["bytes_written"] - inlet["stdin_unread_bytes"] + outlet["bytes_read"]
+        stood_s = self._hang.for_s(moved, time.monotonic(), full=has_work)
+        if stood_s is not None and stood_s >= timeout_s:
+            log.error(
+                "the Calculator hangs: it has records to answer and neither reads nor prints",
+                for_s=round(stood_s, 1),
+                calculator_timeout_s=timeout_s,
+                unanswered=inlet["unanswered"],
+            )
+            self._hang = Standstill()
+            self._fail_run(f"it neither read nor printed for CALCULATOR_TIMEOUT, {timeout_s:g} s")
 
     def close_stdin(self) -> None:
         """Give the Calculator its EOF, after the last whole record."""

@@ -244,6 +244,10 @@ class Settings(BaseModel):
         Variable("a newline inside a value becomes a space, or splits it into several lines: space or split", "space"),
         _choice("space", "split", later=("reject",)),
     ]
+    calculator_timeout_s: Annotated[
+        PositiveDuration | None,
+        Variable("a Calculator that has work and neither reads nor prints for so long is restarted", unset="off"),
+    ]
     restart_backoff_max_s: Annotated[
         PositiveDuration, Variable("longest delay between restarts of the Calculator", "30s")
     ]

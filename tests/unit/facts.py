@@ -27,6 +27,7 @@ INLET = {
     "markers_written": 0,
     "echo_owed": 0,
     "rule_broken": 0,
+    "stdin_unread_bytes": 0,
     "stdin_full": 0,
     "stdin_full_ns": 1_500_000_000,
     "stdin_broken": 0,
