@@ -59,6 +59,7 @@ cdef struct outlet_t:
     envelope env
     int flow                        # HOLD, DISCARD or PRODUCE
     bint output_json
+    bint at_most_once
     size_t max_line_bytes, max_message_bytes
     # STDOUT: buffer[begin:end] is read and not framed yet; buffer[begin:scanned] has no newline
     uint8_t *buffer
@@ -96,7 +97,7 @@ cdef struct outlet_t:
     int64_t stop_deadline_ns
     int64_t mark                    # how far STDOUT acknowledges, see progress.h
     int64_t lines_read, bytes_read, markers_echoed, lines_delivered, bytes_produced, lines_discarded, lines_oversize
-    int64_t lines_unproducible, lines_abandoned, lines_not_json, lines_repaired, retries, reads
+    int64_t lines_lost, lines_unproducible, lines_abandoned, lines_not_json, lines_repaired, retries, reads
     int64_t full_ns, full_since_ns
 
 
@@ -173,6 +174,10 @@ cdef void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
             outlet_return(s, m)
     elif m.err == RDK_ERR__PURGE_QUEUE or m.err == RDK_ERR__PURGE_INFLIGHT:
         s.lines_abandoned += 1          # the outlet is closing: stays outstanding, so it is never acknowledged
+    elif s.at_most_once and rdk.message_status(m) != RDK_MSG_STATUS_NOT_PERSISTED:
+        outlet_error(s, m.err)
+        batch.outstanding -= 1
+        s.lines_lost += 1               # or not: the broker may have it, so it must not be sent again
     else:
         outlet_error(s, m.err)
         s.retry_at_ns = monotonic_ns() + RETRY_MS * <int64_t>1000000
@@ -622,10 +627,11 @@ cdef class Outlet:
 
     def __init__(self, dict config not None, str wsp not None, *, bint output_json,
                  size_t max_line_bytes, size_t max_message_bytes, size_t max_slab_bytes, bytes marker_prefix=b"",
-                 bint transactional=False):
+                 bint transactional=False, bint at_most_once=False):
         """``config``: librdkafka properties; ``wsp``: the workspace's uid; ``max_slab_bytes``: bound of the envelopes
         that are not delivered yet; ``marker_prefix``: how the marker lines of the `marker` rule begin;
-        ``transactional``: `exactly-once`, ``config`` has a transactional.id.
+        ``transactional``: `exactly-once`, ``config`` has a transactional.id;
+        ``at_most_once``: a line that the broker may have is not sent again, ``config`` allows no retries.
 
         Raises ValueError with librdkafka's reason if it refuses a property.
         """
@@ -652,6 +658,7 @@ cdef class Outlet:
         s.progress.outlet_wake_fd = s.wake_fd
         s.owner = <void *>self
         s.transactional = transactional
+        s.at_most_once = at_most_once
         self.config = config
         self.make_client()
 
@@ -886,6 +893,7 @@ cdef class Outlet:
             "lines_oversize": s.lines_oversize,
             "lines_unproducible": s.lines_unproducible,
             "lines_abandoned": s.lines_abandoned,
+            "lines_lost": s.lines_lost,
             "lines_not_json": s.lines_not_json,
             "lines_repaired": s.lines_repaired,
             "retries": s.retries,

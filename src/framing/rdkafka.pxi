@@ -77,6 +77,7 @@ cdef extern from "rdkafka_api.h" nogil:
     ctypedef void (*rdk_log_cb)(const rd_kafka_t *, int, const char *, const char *) noexcept nogil
     int RDK_PRODUCER, RDK_CONSUMER, RDK_PARTITION_UA
     int RDK_PURGE_QUEUE_AND_INFLIGHT, RDK_PURGE_NON_BLOCKING, RDK_DESTROY_NO_CONSUMER_CLOSE
+    int RDK_MSG_STATUS_NOT_PERSISTED
     int RDK_ERR_NONE, RDK_ERR__QUEUE_FULL, RDK_ERR__ASSIGN_PARTITIONS, RDK_ERR__REVOKE_PARTITIONS
     int RDK_ERR__PURGE_QUEUE, RDK_ERR__PURGE_INFLIGHT, RDK_ERR__FATAL
     int RDK_ERR_MSG_SIZE_TOO_LARGE, RDK_ERR_RECORD_LIST_TOO_LARGE, RDK_ERR_INVALID_RECORD
@@ -139,6 +140,7 @@ cdef extern from "rdkafka_api.h" nogil:
         void *abort_transaction(rd_kafka_t *, int) noexcept nogil
         void *consumer_group_metadata(rd_kafka_t *) noexcept nogil
         void consumer_group_metadata_destroy(void *) noexcept nogil
+        int message_status(const rd_kafka_message_t *) noexcept nogil
         int error_code(const void *) noexcept nogil
         bint error_is_fatal(const void *) noexcept nogil
         bint error_is_retriable(const void *) noexcept nogil

@@ -61,6 +61,7 @@ enum {
     RDK_PURGE_QUEUE_AND_INFLIGHT = 3,
     RDK_PURGE_NON_BLOCKING = 4,
     RDK_DESTROY_NO_CONSUMER_CLOSE = 0x8,
+    RDK_MSG_STATUS_NOT_PERSISTED = 0,
     RDK_ERR_NONE = 0,
     RDK_ERR__QUEUE_FULL = -184,
     RDK_ERR__ASSIGN_PARTITIONS = -175,
@@ -146,6 +147,7 @@ typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, si
     X(void *, abort_transaction, (rd_kafka_t *, int))                                                                  \
     X(void *, consumer_group_metadata, (rd_kafka_t *))                                                                 \
     X(void, consumer_group_metadata_destroy, (void *))                                                                 \
+    X(int, message_status, (const rd_kafka_message_t *))                                                               \
     X(int, error_code, (const void *))                                                                                 \
     X(int, error_is_fatal, (const void *))                                                                             \
     X(int, error_is_retriable, (const void *))                                                                         \

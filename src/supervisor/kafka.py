@@ -69,18 +69,25 @@ def producer_properties(settings: Settings) -> dict[str, str]:
         "enable.idempotence": "false",
         "acks": "all",
         "sticky.partitioning.linger.ms": "0",  # the outlet stays with a partition by itself
-        **(_transactional(settings) if settings.processing_guarantee == "exactly-once" else {}),
+        **_of_guarantee(settings),
     }
 
 
-def _transactional(settings: Settings) -> dict[str, str]:
-    """Properties of `exactly-once`. A zombie is fenced by the group's metadata in its commit, not by its name."""
-    return {
-        "transactional.id": f"supervisor-{settings.node_id}-{uuid.uuid4()}",
-        "transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
-        "message.timeout.ms": str(TRANSACTION_TIMEOUT_MS),  # the transaction is over by then; its records come again
-        "enable.idempotence": "true",
-    }
+def _of_guarantee(settings: Settings) -> dict[str, str]:
+    match settings.processing_guarantee:
+        case "at-most-once":
+            return {"message.send.max.retries": "0"}  # the broker may have what it did not confirm
+        case "exactly-once":
+            return {
+                # A zombie is fenced by the group's metadata in its commit, not by its name.
+                "transactional.id": f"supervisor-{settings.node_id}-{uuid.uuid4()}",
+                "transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
+                # The transaction is over by then, and its records come again.
+                "message.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
+                "enable.idempotence": "true",
+            }
+        case _:
+            return {}
 
 
 def max_message_bytes(settings: Settings) -> int:

@@ -85,6 +85,7 @@ class Relay:
                 max_slab_bytes=kafka.SLAB_BYTES,
                 marker_prefix=self._settings.marker_prefix if self._settings.ack_mode == "marker" else b"",
                 transactional=self._transactional,
+                at_most_once=self._settings.processing_guarantee == "at-most-once",
             )
         except ValueError as error:
             raise KafkaError(f"the Kafka producer cannot be made: {error}; look at the KAFKA_ settings") from None
@@ -428,6 +429,9 @@ class Relay:
         """Counters of the outgoing side."""
         counters = self._outlet_end.counters()
         self._complain("lines_not_json", counters, "lines that are no JSON value were sent as raw")
+        self._complain(
+            "lines_lost", counters, "lines lost: the broker may have them, and at-most-once sends none again"
+        )
         self._complain("lines_repaired", counters, "lines with bytes that are no UTF-8 were repaired")
         return counters
 

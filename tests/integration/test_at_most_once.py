@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.conftest import Names
+from tests.services.broker import Cluster
 from tests.services.peers import Manager, Persistence
 from tests.services.supervised import Supervised
 from tests.services.topics import Kafka
@@ -85,3 +86,32 @@ def test_kills_of_the_supervisor_double_nothing(
     seen = Counter(int(frame.value) for frame in persistence(outgoing).read(1))
     assert max(seen.values()) == 1
     assert len(seen) > records // 2, "what was not in flight came out"
+
+
+def test_a_broker_that_dies_doubles_no_line(names: Names, manager: Manager, supervisor_process: Start) -> None:
+    """A line under way may have arrived: it is lost rather than sent again, and that is said."""
+    records = 100_000
+    with Cluster() as cluster:
+        kafka = Kafka(cluster.bootstrap)
+        incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
+        kafka.produce(incoming, (b"%d" % number for number in range(records)))
+        manager.route(incoming, outgoing)
+        slowly = (
+            "import sys, time\n"
+            "for number, line in enumerate(sys.stdin):\n"
+            "    print(line, end='')\n"
+            "    number % 500 or time.sleep(0.01)"
+        )
+        process = supervisor_process(("python3", "-u", "-c", slowly), env=AT_MOST_ONCE, kafka=kafka)
+        for part in range(1, 3):
+            process.wait_counter("outlet", "lines_delivered", 20_000 * part, deadline_s=40)
+            cluster.kill()
+            cluster.restart()
+        kafka.wait_committed(names.group, incoming, records, deadline_s=60)
+        process.wait_status(lambda status: status["outlet"]["undelivered"] == 0, "everything is delivered or lost")
+        counters = process.status()["outlet"]
+        assert counters["lines_delivered"] + counters["lines_lost"] <= records
+        assert counters["lines_lost"] < records // 2
+        seen = Counter(int(frame.value) for frame in Persistence(kafka, outgoing).read(counters["lines_delivered"]))
+        assert max(seen.values()) == 1
+        assert process.terminate() == 0

@@ -46,6 +46,7 @@ OUTLET = {
     "lines_oversize": 0,
     "lines_unproducible": 0,
     "lines_abandoned": 0,
+    "lines_lost": 0,
     "lines_not_json": 4,
     "lines_repaired": 1,
     "retries": 0,
