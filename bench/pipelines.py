@@ -12,6 +12,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -75,11 +76,12 @@ def _raw(value: bytes) -> bytes:
     return raw.encode()
 
 
-def _supervisor(place: Place) -> Pipeline:
-    """``python -m supervisor`` with its defaults, its route written by the platform's manager."""
+def _supervisor(place: Place, **environment: str) -> Pipeline:
+    """``python -m supervisor``, by default with its defaults; its route is written by the platform's manager."""
     node_id = str(uuid.uuid4())
     stack = contextlib.ExitStack()
-    process = Supervised(["cat"], node_id=node_id, kafka=place.kafka, consul=place.consul, env={"LOG_LEVEL": "warning"})
+    environment["LOG_LEVEL"] = "warning"
+    process = Supervised(["cat"], node_id=node_id, kafka=place.kafka, consul=place.consul, env=environment)
     stack.callback(process.close)
     manager = Manager(place.consul, node_id)
     stack.callback(manager.decommission)
@@ -155,6 +157,17 @@ def _loop(place: Place) -> Pipeline:
 
 
 SUPERVISOR = Subject("Supervisor", _supervisor, _raw)
+MODES = [
+    Subject(f"{guarantee}, {ack_mode}", partial(_supervisor, PROCESSING_GUARANTEE=guarantee, ACK_MODE=ack_mode), _raw)
+    for guarantee, ack_mode in (
+        ("at-least-once", "demand"),
+        ("at-least-once", "line"),
+        ("at-least-once", "marker"),
+        ("exactly-once", "line"),
+        ("exactly-once", "marker"),
+        ("at-most-once", "demand"),
+    )
+]
 KCAT = Subject("kcat pair", lambda place: _kcat(place, ["cat"]), bytes)
 KCAT_SED = Subject("kcat pair with sed", lambda place: _kcat(place, ["cat"], SED), _raw)
 LOOP = Subject("Python loop", _loop, _raw)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import confluent_kafka
 
 from bench import kernels, measure, report, text
-from bench.pipelines import KCAT, KCAT_SED, LOOP, SUPERVISOR, Pipeline, Place, Subject, kcat_path
+from bench.pipelines import KCAT, KCAT_SED, LOOP, MODES, SUPERVISOR, Pipeline, Place, Subject, kcat_path
 from tests.services.agent import Agent, Consul
 from tests.services.broker import Cluster
 from tests.services.obtain import kafka_version
@@ -60,7 +60,9 @@ def main(arguments: list[str]) -> int:
         environment = _environment(quick=quick)
         isa, rows = kernels.run(3 if quick else 9)
         with Agent() as consul:
-            for table in itertools.chain(_real(consul, quick=quick), _mock(consul, quick=quick)):
+            for table in itertools.chain(
+                _real(consul, quick=quick), _modes(consul, quick=quick), _mock(consul, quick=quick)
+            ):
                 tables.append(table)
                 result = report.page(environment, tables, isa, rows)
                 Path(__file__).with_name("RESULTS.md").write_text(result)  # what was measured survives a failure
@@ -94,6 +96,24 @@ def _real(consul: Consul, *, quick: bool) -> Iterator[report.Table]:
                 rounds = _rounds(place, subjects, count, 2 if quick else 5, cluster.pid())
             title = f"Real broker, 1 partition, {count} lines of {size} B"
             yield report.Table(title, rounds)
+
+
+def _modes(consul: Consul, *, quick: bool) -> Iterator[report.Table]:
+    """What a guarantee costs, on a real broker."""
+    size, count = _workloads(quick=quick)[0]
+    made = text.lines(size, count)
+    checked = made[:_CHECKED_LINES]
+    with Cluster(full_speed=True) as cluster:
+        kafka = Kafka(cluster.bootstrap)
+        with _topic(kafka, checked) as incoming:
+            _check(Place(kafka, consul, incoming, ""), MODES, checked)
+        with _topic(kafka, made) as incoming:
+            place = Place(kafka, consul, incoming, "")
+            _say("warming the broker up for the guarantees")
+            for subject in MODES[:2]:
+                _timed(place, subject, count, cluster.pid())
+            rounds = _rounds(place, MODES, count, 2 if quick else 5, cluster.pid())
+        yield report.Table(f"The Supervisor's guarantees, real broker, 1 partition, {count} lines of {size} B", rounds)
 
 
 def _mock(consul: Consul, *, quick: bool) -> Iterator[report.Table]:
