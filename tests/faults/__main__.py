@@ -34,7 +34,7 @@ def main() -> int:
             fresh = options.seed is None or turn >= len(modes)
             seed = random.SystemRandom().randrange(1_000_000_000) if fresh else options.seed
             print(f"{name}, seed {seed} …", flush=True)
-            script = draw(seed, options.kills, options.gap)
+            script = draw(seed, records=options.records, kills=options.kills, gap_s=options.gap)
             machine = Machine(services, MODES[name], script, records=options.records, log_level=options.log_level)
             runs += 1
             try:

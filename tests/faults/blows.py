@@ -56,10 +56,12 @@ class Script:
     """All that a seed decides. With one outgoing topic of one partition the order can be told."""
 
     seed: int
+    gap_s: float
     incoming_partitions: int
     outgoing_topics: int
     outgoing_partitions: int
     replicas: int
+    rate_per_s: int
     blows: tuple[Blow, ...]
 
     @property
@@ -68,8 +70,11 @@ class Script:
         return self.outgoing_topics * self.outgoing_partitions == 1
 
 
-def draw(seed: int, kills: int, gap_s: float) -> Script:
-    """Draw blows until ``kills`` of them are SIGKILLs, on average ``gap_s`` apart."""
+def draw(seed: int, *, records: int, kills: int, gap_s: float) -> Script:
+    """Draw blows until ``kills`` of them are SIGKILLs, on average ``gap_s`` apart.
+
+    The Calculator's rate is such that most blows find records under way.
+    """
     chance = random.Random(seed)
     alone = chance.random() < 0.5
     kinds = [kind for kind in KINDS if not (alone and kind == ROUTE_TOPIC)]
@@ -81,9 +86,11 @@ def draw(seed: int, kills: int, gap_s: float) -> Script:
         blows.append(Blow(chance.uniform(0, 2 * gap_s), kind, lasts_s, chance.random()))
     return Script(
         seed=seed,
+        gap_s=gap_s,
         incoming_partitions=chance.randint(1, 4),
         outgoing_topics=1 if alone else 2,
         outgoing_partitions=1 if alone else chance.randint(1, 3),
         replicas=chance.randint(1, 2),
+        rate_per_s=int(chance.choice((0.8, 1.0, 1.5, 5.0)) * records / (len(blows) * gap_s)),
         blows=tuple(blows),
     )

@@ -12,14 +12,23 @@ from .workload import Answer, value
 
 @dataclass
 class Count:
-    """``replayed`` and ``resent`` are the extra copies: handled again, or the same written line sent twice."""
+    """``replayed`` and ``resent`` are the extra copies: handled again, or the same written line sent twice.
+
+    ``copies`` tells where the first of them lie.
+    """
 
     lines: int = 0
     lost: list[Answer] = field(default_factory=list)
     replayed: list[Answer] = field(default_factory=list)
     resent: list[Answer] = field(default_factory=list)
+    copies: list[str] = field(default_factory=list)
     disordered: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
+
+    def tell_copy(self, where: str, first: str) -> None:
+        """Note a copy, if not enough are noted."""
+        if len(self.copies) < 100:
+            self.copies.append(f"{where} is a copy of {first}")
 
     def __str__(self) -> str:
         return (
@@ -45,7 +54,7 @@ def count(topics: Mapping[str, Sequence[Frame]], expected: Iterable[Answer], *, 
     """
     counted = Count()
     written: set[tuple[str, int]] = set()
-    seen: set[Answer] = set()
+    seen: dict[Answer, str] = {}
     last_serial: dict[tuple[str, int, str], int] = {}
     last_first: dict[int, Answer] = {}
     for topic, frames in topics.items():
@@ -59,6 +68,7 @@ def count(topics: Mapping[str, Sequence[Frame]], expected: Iterable[Answer], *, 
             where = f"{topic} {frame.record.partition}:{frame.record.offset}, {answer}, line {serial} of run {run}"
             if (run, serial) in written:
                 counted.resent.append(answer)
+                counted.tell_copy(where, seen[answer])
                 continue
             written.add((run, serial))
             stream = (topic, frame.record.partition, run)
@@ -67,15 +77,16 @@ def count(topics: Mapping[str, Sequence[Frame]], expected: Iterable[Answer], *, 
             last_serial[stream] = serial
             if answer in seen:
                 counted.replayed.append(answer)
+                counted.tell_copy(where, seen[answer])
                 continue
-            seen.add(answer)
+            seen[answer] = f"{frame.record.partition}:{frame.record.offset} of run {run}"
             last = last_first.get(answer.partition)
             if ordered and last is not None and answer < last:
                 counted.disordered.append(f"{where} appears first behind {last}")
             last_first[answer.partition] = answer
     wanted = set(expected)
-    counted.lost = sorted(wanted - seen)
-    counted.foreign += [f"{answer} was never asked for" for answer in sorted(seen - wanted)]
+    counted.lost = sorted(wanted - seen.keys())
+    counted.foreign += [f"{answer} was never asked for" for answer in sorted(seen.keys() - wanted)]
     return counted
 
 

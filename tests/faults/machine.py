@@ -28,7 +28,6 @@ from tests.services.topics import Kafka
 from . import blows as b
 from .count import Count, count, ranges
 from .modes import Mode
-from .worker import RATE_PER_S
 from .workload import Feeder, expected
 
 _WORKER = str(Path(__file__).with_name("worker.py"))
@@ -39,6 +38,7 @@ _STOP_DEADLINE_S = 40.0
 _KAFKA_OPTIONS = "session.timeout.ms=3000,heartbeat.interval.ms=500"
 _COMMIT_INTERVAL_S = 1.2  # librdkafka's second, and the tenth after which acknowledged offsets are handed to it
 _FAILOVER_S = 10.0  # until others lead what a broker led, and clients know
+_NOISE = ("health", "librdkafka")  # events that fill a log's end and tell little of records
 _BATCH_RECORDS = 10_000  # of one produce request
 
 
@@ -118,16 +118,18 @@ class Machine:
         try:
             for _ in range(script.replicas):
                 self._start_replica()
-            self._all[0].wait_ready(60)
-            self._began_s = time.monotonic()
             feeder.release(0)
+            self._kafka.wait_committed(self._group, self._incoming, 1, deadline_s=60)
+            self._began_s = time.monotonic()
             for share, blow in enumerate(script.blows, 1):
                 self._undo_until(time.monotonic() + blow.after_s)
                 self._deal(blow)
                 feeder.release(share)
             self._undo_until(None)
             self._settle(feeder)
-            frames = {topic: Persistence(self._kafka, topic).read(deadline_s=_SETTLE_DEADLINE_S) for topic in self._outgoing}
+            frames = {
+                topic: Persistence(self._kafka, topic).read(deadline_s=_SETTLE_DEADLINE_S) for topic in self._outgoing
+            }
             counted = count(
                 frames,
                 expected(feeder.per_partition, self._mode.program),
@@ -147,9 +149,9 @@ class Machine:
     def summary(self) -> str:
         """What was dealt, in short."""
         dealt = {kind: sum(blow.kind == kind for blow in self._kinds) for kind in b.KINDS}
-        torn = sum("unfinished last line dropped" in log for log in map(Supervised.log_text, self._all))
+        torn = sum(event.get("event") == "unfinished last line dropped" for event in self._events())
         blows = ", ".join(f"{times} {kind}" for kind, times in dealt.items() if times)
-        return f"{blows}; {torn} instances saw a line cut in two; {time.monotonic() - self._began_s:.0f} s"
+        return f"{blows}; {torn} lines cut in two; {time.monotonic() - self._began_s:.0f} s"
 
     def _settle(self, feeder: Feeder) -> None:
         """Wait until all is committed and nobody has anything in hand, then stop in order."""
@@ -197,12 +199,14 @@ class Machine:
         losing = sum(b.KINDS[blow.kind].loses for blow in self._kinds)
         most_lost = losing * mode.window_records if mode.loses else 0
         # Without its broker an instance delivers to others and cannot commit.
-        outages_s = [blow.lasts_s + _FAILOVER_S for blow in self._kinds if blow.kind in (b.BROKER_KILL, b.BROKER_FREEZE)]
-        uncommitted = mode.window_records + RATE_PER_S * (_COMMIT_INTERVAL_S + max(outages_s, default=0))
+        outages_s = [
+            blow.lasts_s + _FAILOVER_S for blow in self._kinds if blow.kind in (b.BROKER_KILL, b.BROKER_FREEZE)
+        ]
+        uncommitted = mode.window_records + self._script.rate_per_s * (_COMMIT_INTERVAL_S + max(outages_s, default=0))
         most_replayed = int(len(self._kinds) * uncommitted) if mode.doubles_replayed else 0
         partitions = self._script.outgoing_topics * self._script.outgoing_partitions
         most_resent = len(outages_s) * _MOST_REPLICAS * partitions * _BATCH_RECORDS if mode.doubles_resent else 0
-        events = [event for process in self._all for event in process.events]
+        events = self._events()
         noise = [event["event"] for event in events if event.get("level") == "text"]
         violations = [event["why"] for event in events if "broke the rule" in str(event.get("event"))]
         found = (
@@ -211,7 +215,10 @@ class Machine:
                 len(counted.replayed) > most_replayed,
                 f"{len(counted.replayed)} handled again, at most {most_replayed} may be",
             ),
-            (len(counted.resent) > most_resent, f"{len(counted.resent)} lines sent twice, at most {most_resent} may be"),
+            (
+                len(counted.resent) > most_resent,
+                f"{len(counted.resent)} lines sent twice, at most {most_resent} may be",
+            ),
             (bool(counted.disordered), f"{len(counted.disordered)} out of order: {counted.disordered[:3]}"),
             (bool(counted.foreign), f"{len(counted.foreign)} lines that nobody wrote: {counted.foreign[:3]}"),
             (bool(noise), f"lines in the log that are no events: {noise[:5]}"),
@@ -219,20 +226,27 @@ class Machine:
         )
         return [what for broken, what in found if broken]
 
+    def _events(self) -> list[dict[str, Any]]:
+        return [event for process in self._all for event in process.events]
+
     def _report(self, why: str, counted: Count | None = None) -> str:
         logs = Path(tempfile.mkdtemp(prefix="faults-logs-"))
         tails = []
         for number, process in enumerate(self._all):
             name = f"supervisor-{number}-{process.pid}"
             (logs / f"{name}.log").write_text(process.log_text())
-            tails.append(f"--- {name}, exit status {process.exit_status}\n{process.log_text(25)}")
+            telling = [event for event in process.events if event.get("event") not in _NOISE]
+            tail = "\n".join(json.dumps(event, ensure_ascii=False) for event in telling[-25:])
+            tails.append(f"--- {name}, exit status {process.exit_status}\n{tail}")
         script = self._script
-        again = f"python -m tests.faults --mode {self._mode.name} --records {self._records} --seed {script.seed} --kills "
+        again = (
+            f"python -m tests.faults --mode {self._mode.name} --records {self._records} --seed {script.seed} --kills "
+        )
         lines = [
             f"{self._mode.name}, seed {script.seed}: {why}",
             f"again: {again}{sum(blow.kind in b.KILLS for blow in script.blows)}",
             f"{script.incoming_partitions} incoming partitions, {script.outgoing_topics} outgoing topics of "
-            f"{script.outgoing_partitions} partitions, {script.replicas} replicas at first",
+            f"{script.outgoing_partitions} partitions, {script.replicas} replicas at first, {script.rate_per_s} lines a second each",
             *self._dealt,
         ]
         if counted is not None:
@@ -241,6 +255,7 @@ class Machine:
                 f"lost: {ranges(counted.lost)}",
                 f"replayed: {ranges(counted.replayed)}",
                 f"resent: {ranges(counted.resent)}",
+                *counted.copies[:10],
                 *counted.disordered[:20],
                 *counted.foreign[:20],
             ]
@@ -360,7 +375,7 @@ class Machine:
 
     def _start_replica(self) -> None:
         replica = Supervised(
-            ("python3", "-I", "-S", _WORKER, self._mode.program),
+            ("python3", "-I", "-S", _WORKER, self._mode.program, str(self._script.rate_per_s)),
             node_id=self._node_id,
             group=self._group,
             kafka=self._kafka,

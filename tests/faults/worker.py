@@ -1,10 +1,10 @@
 """The Calculator of the fault runs: answers each line, in order, in pieces, so that a SIGKILL finds it inside a line.
 
-Usage: ``worker.py PROGRAM`` with a name of ``PROGRAMS``. It asks for more only when all it has read is answered and
-flushed, which is what `demand` wants, and echoes marker lines as they are. At most RATE_PER_S lines a second: what a
-commit interval can hold is bounded by that.
+Usage: ``worker.py PROGRAM RATE_PER_S`` with a name of ``PROGRAMS``. It asks for more only when all it has read is
+answered and flushed, which is what `demand` wants, and echoes marker lines as they are. It takes at most RATE_PER_S
+lines a second: what a commit interval can hold is bounded by that. It tells its run on STDERR.
 
-An answer is ``RUN SERIAL PART LINE``: which run of the Calculator wrote it as its how manieth line, which of the line's
+An answer is ``RUN SERIAL PART LINE``: which run of the Calculator wrote it as which of its lines, which of the line's
 answers it is, and the line it answers.
 """
 
@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-RATE_PER_S = 20_000
 READ_BYTES = 8192  # what a Python reads ahead
 MARKER = b"\x1eBDZ-ACK "
 _REST_EVERY = 100  # lines; the rests make the rate, and fall inside a line
@@ -43,9 +42,10 @@ def write(data: bytes) -> None:
 
 
 def main() -> None:
-    answers_to = PROGRAMS[sys.argv[1]]
+    answers_to, rate_per_s = PROGRAMS[sys.argv[1]], int(sys.argv[2])
     run, serial, lines = os.urandom(6).hex().encode(), 0, 0
     chance = random.Random()
+    os.write(2, b"run " + run + b"\n")
     rest = b""
     while data := os.read(0, READ_BYTES):
         *whole, rest = (rest + data).split(b"\n")
@@ -66,14 +66,14 @@ def main() -> None:
                 middle = chance.randrange(len(answer) + 1)
                 write(answer[:middle])
                 if resting:
-                    time.sleep(_REST_EVERY / RATE_PER_S)
+                    time.sleep(_REST_EVERY / rate_per_s)
                 write(answer[middle:])
             else:
                 write(answer)
         if in_one_write:
             half = len(block) // 2
             write(block[:half])
-            time.sleep(len(whole) / RATE_PER_S)
+            time.sleep(len(whole) / rate_per_s)
             write(block[half:])
 
 

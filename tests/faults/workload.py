@@ -40,7 +40,7 @@ def expected(per_partition: list[int], program: str) -> Iterator[Answer]:
 
 
 class Feeder:
-    """Produces ``records`` round robin over ``partitions``, in ``shares``; a thread of its own waits for the brokers."""
+    """Produces ``records`` round robin over ``partitions``, in ``shares``; its own thread waits for the brokers."""
 
     def __init__(self, bootstrap: str, topic: str, *, records: int, partitions: int, shares: int) -> None:
         self._topic = topic
