@@ -11,6 +11,7 @@ BROKER_KILL, BROKER_FREEZE = "SIGKILL of a broker", "SIGSTOP of a broker"
 REPLICA_ADD, REPLICA_REMOVE = "one replica more", "one replica less"
 ROUTE_VERSION, ROUTE_PAUSE, ROUTE_TOPIC = "new version", "pause", "other outgoing topic"
 
+MOST_REPLICAS = 3
 KILLS = {CALCULATOR_KILL, SUPERVISOR_KILL, BROKER_KILL}
 
 
@@ -84,13 +85,15 @@ def draw(seed: int, *, records: int, kills: int, gap_s: float) -> Script:
         kind = chance.choices(kinds, weights)[0]
         lasts_s = chance.uniform(*KINDS[kind].lasts_s)
         blows.append(Blow(chance.uniform(0, 2 * gap_s), kind, lasts_s, chance.random()))
+    incoming_partitions = chance.randint(1, 4)
+    at_work = min(2, incoming_partitions)
     return Script(
         seed=seed,
         gap_s=gap_s,
-        incoming_partitions=chance.randint(1, 4),
+        incoming_partitions=incoming_partitions,
         outgoing_topics=1 if alone else 2,
         outgoing_partitions=1 if alone else chance.randint(1, 3),
         replicas=chance.randint(1, 2),
-        rate_per_s=int(chance.choice((0.8, 1.0, 1.5, 5.0)) * records / (len(blows) * gap_s)),
+        rate_per_s=int(chance.choice((0.4, 0.7, 1.0, 3.0)) * records / (len(blows) * gap_s) / at_work),
         blows=tuple(blows),
     )

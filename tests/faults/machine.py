@@ -28,18 +28,15 @@ from tests.services.topics import Kafka
 from . import blows as b
 from .count import Count, count, ranges
 from .modes import Mode
+from .verdict import broken_promises
 from .workload import Feeder, expected
 
 _WORKER = str(Path(__file__).with_name("worker.py"))
-_MOST_REPLICAS = 3
 _SETTLE_DEADLINE_S = 120.0
 _STOP_DEADLINE_S = 40.0
 # A session of 3 s, so that a killed instance's partitions move soon.
 _KAFKA_OPTIONS = "session.timeout.ms=3000,heartbeat.interval.ms=500"
-_COMMIT_INTERVAL_S = 1.2  # librdkafka's second, and the tenth after which acknowledged offsets are handed to it
-_FAILOVER_S = 10.0  # until others lead what a broker led, and clients know
 _NOISE = ("health", "librdkafka")  # events that fill a log's end and tell little of records
-_BATCH_RECORDS = 10_000  # of one produce request
 
 
 class FaultError(AssertionError):
@@ -97,7 +94,7 @@ class Machine:
         self._undoings: list[tuple[float, int, str, Callable[[], None]]] = []
         self._began_s = time.monotonic()
         self._dealt: list[str] = []
-        self._kinds: list[b.Blow] = []
+        self._blows: list[b.Blow] = []
 
     # ---------------------------------------------------------------- the run
 
@@ -135,20 +132,19 @@ class Machine:
                 expected(feeder.per_partition, self._mode.program),
                 ordered=self._mode.ordered and script.one_outgoing_partition,
             )
-            broken = self._judge(counted)
+        except (AssertionError, ServiceError, KafkaException, OSError) as error:
+            raise FaultError(self._report(f"{type(error).__name__}: {error}")) from error
+        else:
+            broken = broken_promises(self._mode, script, self._blows, counted, self._events())
             if broken:
                 raise FaultError(self._report("; ".join(broken), counted))
             return counted
-        except FaultError:
-            raise
-        except (AssertionError, ServiceError, KafkaException, OSError) as error:
-            raise FaultError(self._report(f"{type(error).__name__}: {error}")) from error
         finally:
             self._clean_up()
 
     def summary(self) -> str:
         """What was dealt, in short."""
-        dealt = {kind: sum(blow.kind == kind for blow in self._kinds) for kind in b.KINDS}
+        dealt = {kind: sum(blow.kind == kind for blow in self._blows) for kind in b.KINDS}
         torn = sum(event.get("event") == "unfinished last line dropped" for event in self._events())
         blows = ", ".join(f"{times} {kind}" for kind, times in dealt.items() if times)
         return f"{blows}; {torn} lines cut in two; {time.monotonic() - self._began_s:.0f} s"
@@ -191,40 +187,7 @@ class Machine:
             return bool(status["inlet"].get("unacknowledged", 0) == 0 and status["outlet"]["undelivered"] == 0)
         return False
 
-    # ---------------------------------------------------------------- judgement
-
-    def _judge(self, counted: Count) -> list[str]:
-        """Return what of the mode's promise was broken."""
-        mode = self._mode
-        losing = sum(b.KINDS[blow.kind].loses for blow in self._kinds)
-        most_lost = losing * mode.window_records if mode.loses else 0
-        # Without its broker an instance delivers to others and cannot commit.
-        outages_s = [
-            blow.lasts_s + _FAILOVER_S for blow in self._kinds if blow.kind in (b.BROKER_KILL, b.BROKER_FREEZE)
-        ]
-        uncommitted = mode.window_records + self._script.rate_per_s * (_COMMIT_INTERVAL_S + max(outages_s, default=0))
-        most_replayed = int(len(self._kinds) * uncommitted) if mode.doubles_replayed else 0
-        partitions = self._script.outgoing_topics * self._script.outgoing_partitions
-        most_resent = len(outages_s) * _MOST_REPLICAS * partitions * _BATCH_RECORDS if mode.doubles_resent else 0
-        events = self._events()
-        noise = [event["event"] for event in events if event.get("level") == "text"]
-        violations = [event["why"] for event in events if "broke the rule" in str(event.get("event"))]
-        found = (
-            (len(counted.lost) > most_lost, f"{len(counted.lost)} records lost, at most {most_lost} may be"),
-            (
-                len(counted.replayed) > most_replayed,
-                f"{len(counted.replayed)} handled again, at most {most_replayed} may be",
-            ),
-            (
-                len(counted.resent) > most_resent,
-                f"{len(counted.resent)} lines sent twice, at most {most_resent} may be",
-            ),
-            (bool(counted.disordered), f"{len(counted.disordered)} out of order: {counted.disordered[:3]}"),
-            (bool(counted.foreign), f"{len(counted.foreign)} lines that nobody wrote: {counted.foreign[:3]}"),
-            (bool(noise), f"lines in the log that are no events: {noise[:5]}"),
-            (bool(violations), f"an honest Calculator is said to have broken its rule: {violations[:3]}"),
-        )
-        return [what for broken, what in found if broken]
+    # ---------------------------------------------------------------- what it looks like
 
     def _events(self) -> list[dict[str, Any]]:
         return [event for process in self._all for event in process.events]
@@ -239,14 +202,14 @@ class Machine:
             tail = "\n".join(json.dumps(event, ensure_ascii=False) for event in telling[-25:])
             tails.append(f"--- {name}, exit status {process.exit_status}\n{tail}")
         script = self._script
-        again = (
-            f"python -m tests.faults --mode {self._mode.name} --records {self._records} --seed {script.seed} --kills "
-        )
+        kills = sum(blow.kind in b.KILLS for blow in script.blows)
+        what = f"--mode {self._mode.name} --records {self._records} --kills {kills} --gap {script.gap_s:g}"
+        topics = f"{script.outgoing_topics} outgoing topics of {script.outgoing_partitions} partitions"
         lines = [
             f"{self._mode.name}, seed {script.seed}: {why}",
-            f"again: {again}{sum(blow.kind in b.KILLS for blow in script.blows)}",
-            f"{script.incoming_partitions} incoming partitions, {script.outgoing_topics} outgoing topics of "
-            f"{script.outgoing_partitions} partitions, {script.replicas} replicas at first, {script.rate_per_s} lines a second each",
+            f"again: python -m tests.faults {what} --seed {script.seed}",
+            f"{script.incoming_partitions} incoming partitions, {topics}",
+            f"{script.replicas} replicas at first, {script.rate_per_s} lines a second each",
             *self._dealt,
         ]
         if counted is not None:
@@ -265,7 +228,7 @@ class Machine:
 
     def _deal(self, blow: b.Blow) -> None:
         self._look_for_the_dead()
-        self._kinds.append(blow)
+        self._blows.append(blow)
         {
             b.CALCULATOR_KILL: self._kill_calculator,
             b.CALCULATOR_FREEZE: self._freeze_calculator,
@@ -339,7 +302,7 @@ class Machine:
 
     def _rescale(self, blow: b.Blow) -> None:
         standing = [replica for replica in self._replicas if replica not in self._frozen]
-        if len(standing) < 2 or (blow.kind == b.REPLICA_ADD and len(self._replicas) < _MOST_REPLICAS):
+        if len(standing) < 2 or (blow.kind == b.REPLICA_ADD and len(self._replicas) < b.MOST_REPLICAS):
             self._start_replica()
             self._say(b.REPLICA_ADD)
             return
@@ -405,7 +368,7 @@ class Machine:
             time.sleep(0.01)
 
     def _undo_later(self, blow: b.Blow, what: str, undo: Callable[[], None]) -> None:
-        heapq.heappush(self._undoings, (time.monotonic() + blow.lasts_s, len(self._kinds), what, undo))
+        heapq.heappush(self._undoings, (time.monotonic() + blow.lasts_s, len(self._blows), what, undo))
 
     def _undo_until(self, moment_s: float | None) -> None:
         """Let time pass until then and undo what is due; None: until all is undone."""
