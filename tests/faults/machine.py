@@ -263,8 +263,13 @@ class Machine:
 
     def _kill_supervisor(self, blow: b.Blow) -> None:
         replica = self._pick(blow)
+        calculators = _calculators(replica)
         self._replicas.remove(replica)
         replica.kill()
+        end = time.monotonic() + 20
+        while any(map(_runs_worker, calculators)):
+            assert time.monotonic() < end, f"a Calculator of {calculators} outlived its Supervisor {replica.pid}"
+            time.sleep(0.01)
         self._undo_later(blow, "another Supervisor", self._start_replica)
         self._say(f"{blow.kind} {replica.pid}")
 
@@ -357,15 +362,11 @@ class Machine:
     @staticmethod
     def _calculator_of(replica: Supervised) -> int:
         end = time.monotonic() + 30
-        while True:
-            for task in Path(f"/proc/{replica.pid}/task").glob("*/children"):
-                with suppress(OSError):
-                    for pid in map(int, task.read_text().split()):
-                        if _WORKER.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                            return pid
+        while not (pids := _calculators(replica)):
             assert replica.exit_status is None, f"a Supervisor ended by itself\n{replica.log_text(30)}"
             assert time.monotonic() < end, f"no Calculator in 30 s\n{replica.log_text(30)}"
             time.sleep(0.01)
+        return pids[0]
 
     def _undo_later(self, blow: b.Blow, what: str, undo: Callable[[], None]) -> None:
         heapq.heappush(self._undoings, (time.monotonic() + blow.lasts_s, len(self._blows), what, undo))
@@ -397,6 +398,23 @@ class Machine:
         with suppress(KafkaException):
             for topic in (self._incoming, *self._outgoing):
                 self._kafka.delete_topic(topic)
+
+
+def _calculators(replica: Supervised) -> list[int]:
+    """Process IDs of the Supervisor's children that are Calculators: none for a moment after a crash."""
+    pids: list[int] = []
+    for children in Path(f"/proc/{replica.pid}/task").glob("*/children"):
+        with suppress(OSError):
+            pids += map(int, children.read_text().split())
+    return [pid for pid in pids if _runs_worker(pid)]
+
+
+def _runs_worker(pid: int) -> bool:
+    """Whether the process is a Calculator of ours; not so when it is a zombie."""
+    try:
+        return _WORKER.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _status_text(replica: Supervised) -> str:
