@@ -33,6 +33,7 @@ from .workload import Feeder, expected
 
 _WORKER = str(Path(__file__).with_name("worker.py"))
 _SETTLE_DEADLINE_S = 120.0
+_BUSY_WITHIN_S = 4.0  # a killed instance's partitions have moved by then
 _STOP_DEADLINE_S = 40.0
 # A session of 3 s, so that a killed instance's partitions move soon.
 _KAFKA_OPTIONS = "session.timeout.ms=3000,heartbeat.interval.ms=500"
@@ -244,13 +245,13 @@ class Machine:
         }[blow.kind](blow)
 
     def _kill_calculator(self, blow: b.Blow) -> None:
-        pid = self._calculator_of(self._pick(blow))
+        pid = self._calculator_of(self._pick_busy(blow))
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         self._say(f"{blow.kind} {pid}")
 
     def _freeze_calculator(self, blow: b.Blow) -> None:
-        pid = self._calculator_of(self._pick(blow))
+        pid = self._calculator_of(self._pick_busy(blow))
 
         def thaw() -> None:
             with suppress(ProcessLookupError):
@@ -262,7 +263,7 @@ class Machine:
         self._say(f"{blow.kind} {pid}")
 
     def _kill_supervisor(self, blow: b.Blow) -> None:
-        replica = self._pick(blow)
+        replica = self._pick_busy(blow) if blow.lasts_s < 0.7 else self._pick(blow)  # some while it joins the group
         calculators = _calculators(replica)
         self._replicas.remove(replica)
         replica.kill()
@@ -359,6 +360,17 @@ class Machine:
             self._undo_until(self._undoings[0][0])
         return standing[int(blow.pick * len(standing))]
 
+    def _pick_busy(self, blow: b.Blow) -> Supervised:
+        """Return a replica whose Calculator is at work, if one is within a few seconds."""
+        end = time.monotonic() + _BUSY_WITHIN_S
+        while time.monotonic() < end:
+            first = self._pick(blow)
+            for replica in sorted(self._replicas, key=lambda replica: replica is not first):
+                if replica not in self._frozen and _unanswered(replica) > 0:
+                    return replica
+            self._undo_until(time.monotonic() + 0.02)
+        return self._pick(blow)
+
     @staticmethod
     def _calculator_of(replica: Supervised) -> int:
         end = time.monotonic() + 30
@@ -398,6 +410,12 @@ class Machine:
         with suppress(KafkaException):
             for topic in (self._incoming, *self._outgoing):
                 self._kafka.delete_topic(topic)
+
+
+def _unanswered(replica: Supervised) -> int:
+    with suppress(OSError):
+        return int(replica.status()["inlet"].get("unanswered", 0))
+    return 0
 
 
 def _calculators(replica: Supervised) -> list[int]:
