@@ -152,7 +152,8 @@ class Machine:
 
     def _settle(self, feeder: Feeder) -> None:
         """Wait until all is committed and nobody has anything in hand, then stop in order."""
-        end = time.monotonic() + _SETTLE_DEADLINE_S
+        deadline_s = _SETTLE_DEADLINE_S + 2 * self._records / self._script.rate_per_s
+        end = time.monotonic() + deadline_s
         self._say("settling")
         self._cluster.wait_in_sync()
         feeder.finish()
@@ -164,9 +165,7 @@ class Machine:
         while committed != ends or not all(map(self._idle, self._replicas)):
             if time.monotonic() > end:
                 states = "\n".join(_status_text(replica) for replica in self._replicas)
-                raise AssertionError(
-                    f"not settled in {_SETTLE_DEADLINE_S:g} s: {committed} committed of {ends}\n{states}"
-                )
+                raise AssertionError(f"not settled in {deadline_s:.0f} s: {committed} committed of {ends}\n{states}")
             self._look_for_the_dead()
             time.sleep(0.1)
             with suppress(KafkaException):
