@@ -46,6 +46,11 @@ integration: services ## tests/integration alone
 faults: services ## tests/faults alone
 	$(BIN)/python -m pytest tests/faults
 
+SOAK_MINUTES ?= 30
+.PHONY: soak
+soak: services ## long fault runs over every mode with fresh seeds, for SOAK_MINUTES (30)
+	$(BIN)/python -m tests.faults --minutes $(SOAK_MINUTES)
+
 .PHONY: services
 services: check-services env ## the tests' Kafka and Consul, obtained once: a first build of Consul takes minutes
 	@[ -n "$${KAFKA_DSN:-}" ] && [ -n "$${CONSUL_HTTP_ADDR:-}" ] || $(BIN)/python -m tests.services.obtain

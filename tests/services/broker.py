@@ -6,6 +6,7 @@ import base64
 import shutil
 import signal
 import subprocess
+import time
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -72,9 +73,27 @@ class Cluster:
         """SIGCONT a frozen node."""
         self._services[node].send(signal.SIGCONT)
 
-    def restart(self, node: int = 1, deadline_s: float = 60.0) -> None:
-        """Start a killed node again with its data and on its port; returns when all nodes serve."""
-        self._services[node].start(self._ready, deadline_s)
+    def restart(self, node: int = 1, deadline_s: float = 60.0, *, wait: bool = True) -> None:
+        """Start a killed node again with its data and on its port; returns when all nodes serve, or at once."""
+        self._services[node].start(self._ready if wait else (lambda: True), deadline_s)
+
+    @property
+    def nodes(self) -> list[int]:
+        """The numbers of all nodes."""
+        return list(self._services)
+
+    def running(self, node: int = 1) -> bool:
+        """Whether the node's process is there, frozen or not."""
+        return self._services[node].running
+
+    def wait_in_sync(self, deadline_s: float = 60.0) -> None:
+        """Wait until every node serves and every replica has caught up, so that the next node may go."""
+        end = time.monotonic() + deadline_s
+        while not (self._ready() and self._probe.in_sync()):
+            if time.monotonic() > end:
+                logs = "\n".join(f"{service.name}:\n{tail(service.log)}" for service in self._services.values())
+                raise ServiceError(f"the Kafka cluster was not in sync within {deadline_s} s\n{logs}")
+            time.sleep(0.1)
 
     def pid(self, node: int = 1) -> int:
         """Process ID of a node, for measurements."""
@@ -122,6 +141,7 @@ class Cluster:
             "log.dirs": data,
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": 1000,
             "log.cleaner.dedupe.buffer.size": 2_097_152,
         }
         for prefix in ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic"):
@@ -129,6 +149,9 @@ class Cluster:
             properties[f"{prefix}.replication.factor"] = min(3, self._nodes)
         for prefix in ("transaction.state.log", "share.coordinator.state.topic"):
             properties[f"{prefix}.min.isr"] = min(2, self._nodes)
+        if self._nodes > 1:  # a killed node's partitions move after 3 s, not 9
+            properties |= {"broker.session.timeout.ms": 3000, "broker.heartbeat.interval.ms": 500}
+            properties |= {"replica.lag.time.max.ms": 3000}
         return "".join(f"{name}={value}\n" for name, value in properties.items())
 
     def _format(self, number: int, cluster_id: str) -> None:

@@ -56,6 +56,15 @@ class Kafka:
         except KafkaException:
             return 0
 
+    def in_sync(self, timeout_s: float = 1.0) -> bool:
+        """Whether every partition of every topic has a leader and all its replicas in sync."""
+        try:
+            topics = self._admin.list_topics(timeout=timeout_s).topics.values()
+        except KafkaException:
+            return False
+        partitions = [partition for topic in topics for partition in topic.partitions.values()]
+        return all(partition.leader >= 0 and len(partition.isrs) == len(partition.replicas) for partition in partitions)
+
     def create_topic(self, name: str, partitions: int = 1, *, replicas: int = 1, **config: str) -> str:
         """Create a topic and wait until every partition has a leader; option names with ``_`` for ``.``."""
         options = {key.replace("_", "."): value for key, value in config.items()}
