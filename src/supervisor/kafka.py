@@ -85,6 +85,11 @@ def _of_guarantee(settings: Settings) -> dict[str, str]:
                 # The transaction is over by then, and its records come again.
                 "message.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
                 "enable.idempotence": "true",
+                # librdkafka's send_offsets_to_transaction waits for the group's coordinator beyond its timeout, until
+                # any broker's connection changes its state (its issues 5456 and 5511). So there are connections to
+                # all brokers, and an idle one is closed and made again every 10 s.
+                "enable.sparse.connections": "false",
+                "connections.max.idle.ms": "10000",
             }
         case _:
             return {}

@@ -125,6 +125,8 @@ class Machine:
                 feeder.release(share)
             self._undo_until(None)
             self._settle(feeder)
+            for topic in self._outgoing:
+                self._kafka.wait_stable(topic)
             frames = {
                 topic: Persistence(self._kafka, topic).read(deadline_s=_SETTLE_DEADLINE_S) for topic in self._outgoing
             }

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-AT_LEAST_ONCE, AT_MOST_ONCE = {"PROCESSING_GUARANTEE": "at-least-once"}, {"PROCESSING_GUARANTEE": "at-most-once"}
+AT_LEAST_ONCE = {"PROCESSING_GUARANTEE": "at-least-once"}
+AT_MOST_ONCE = {"PROCESSING_GUARANTEE": "at-most-once"}
+EXACTLY_ONCE = {"PROCESSING_GUARANTEE": "exactly-once"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,16 @@ MODES = {
             doubles_replayed=True,
             doubles_resent=True,
         ),
+        Mode(
+            "at-least-once/marker",
+            AT_LEAST_ONCE | {"ACK_MODE": "marker"},
+            "fan-out",
+            5000,
+            doubles_replayed=True,
+            doubles_resent=True,
+        ),
+        Mode("exactly-once/line", EXACTLY_ONCE | {"ACK_MODE": "line"}, "one-answer", 5000),
+        Mode("exactly-once/marker", EXACTLY_ONCE | {"ACK_MODE": "marker"}, "fan-out", 5000),
         Mode("at-most-once", AT_MOST_ONCE | {"ACK_MODE": "demand"}, "one-answer", 500, loses=True, ordered=False),
     )
 }

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import (
     Consumer,
+    IsolationLevel,
     KafkaError,
     KafkaException,
     Message,
@@ -86,12 +87,20 @@ class Kafka:
         """The topic's partition numbers in order."""
         return sorted(self._admin.list_topics(topic, timeout=5).topics[topic].partitions)
 
-    def end_offsets(self, topic: str) -> dict[int, int]:
-        """The next offset of each partition (high watermark)."""
+    def end_offsets(self, topic: str, *, stable: bool = False) -> dict[int, int]:
+        """The next offset of each partition, or with ``stable`` that of its first open transaction."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         requests = {TopicPartition(topic, number): latest for number in self.partitions(topic)}
-        answers = self._admin.list_offsets(requests)
+        isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
+        answers = self._admin.list_offsets(requests, isolation_level=isolation)
         return {request.partition: answer.result(10).offset for request, answer in answers.items()}
+
+    def wait_stable(self, topic: str, deadline_s: float = 60.0) -> None:
+        """Wait until no transaction is open: brokers look for one that timed out every 10 s."""
+        end = time.monotonic() + deadline_s
+        while (ends := self.end_offsets(topic)) != (stable := self.end_offsets(topic, stable=True)):
+            assert time.monotonic() < end, f"{topic}: a transaction is open after {deadline_s} s: {stable} of {ends}"
+            time.sleep(0.1)
 
     def wait_coordinator(self) -> None:
         """Make the brokers create the topic of committed offsets; it takes a second the first time."""
