@@ -38,6 +38,9 @@ cdef int64_t inlet_watch_lines(inlet_t *s, int64_t now_ns) noexcept nogil:
         s.empty_since_ns = s.idle_since_ns = now_ns
         s.next_probe_ns = now_ns + LINE_LOOK_NS
     if now_ns >= s.next_probe_ns:
+        if now_ns - s.next_probe_ns > LINE_LOOK_NS:
+            # We were stopped ourselves: what came out in the meantime may wait for the outlet, which was stopped too.
+            s.idle_since_ns = min(now_ns, s.idle_since_ns + now_ns - s.next_probe_ns)
         s.next_probe_ns = now_ns + LINE_LOOK_NS
         s.probes += 1
         # Only one that surely waits for input can be said to owe a line; one in an event loop may be at work on it.

@@ -47,6 +47,9 @@ cdef bint inlet_owes_lines(const inlet_t *s) noexcept nogil:
 
 
 cdef void inlet_commit_failed(inlet_t *s, int error) noexcept nogil:
+    cdef int32_t i
+    for i in range(s.ledger.partition_count):   # asked for again, whether newer records come or not
+        s.ledger.partitions[i].dirty = s.ledger.partitions[i].next_offset >= 0
     s.commit_target = -1
     s.next_commit_ns = monotonic_ns() + COMMIT_RETRY_NS
     notice_post(&s.client.notices, NOTICE_ERROR, error, rdk.err2str(error))
