@@ -1,18 +1,14 @@
 """argv -> Settings -> uvloop -> exit code."""
 
-# As PID 1 a signal without a handler is ignored: SIGTERM must work from the first instruction on.
-import os
+# First of all: a signal that comes from here on is kept until somebody can act on it, as PID 1 too.
 import signal
 
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
-def _stop_early(_signum: int, _frame: object) -> None:
-    os._exit(0)  # nothing was started yet
+import os  # noqa: E402 - after the signals
+import sys  # noqa: E402
 
-
-for _signum in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(_signum, _stop_early)
-
-import sys  # noqa: E402 - after the handlers
+from supervisor import signals  # noqa: E402
 
 
 def main() -> int:
@@ -24,11 +20,11 @@ def main() -> int:
     try:
         if argv[:1] == ["demo"]:
             # The demo is a program at a terminal: there a signal ends it with the status that tells so.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signals.let_go()
             from supervisor import demo
 
             return demo.main(argv[1:])
+        receiver = signals.Receiver()
         settings = cli.settings_from(argv, dict(os.environ))
     except cli.Shown as text:
         print(text, end="")
@@ -47,7 +43,7 @@ def main() -> int:
     sink = logs.write_behind(2 if sys.stderr is not None else -1)
     log = structlog.get_logger("supervisor")
     try:
-        return uvloop.run(daemon.run(settings))
+        return uvloop.run(daemon.run(settings, receiver))
     except SupervisorError as error:
         log.error(str(error))  # noqa: TRY400 - said on purpose, with what to do: a traceback would only hide it
         return error.exit_code

@@ -28,6 +28,7 @@ from supervisor.registration import Registration
 from supervisor.relay import Relay
 from supervisor.resync import Resync
 from supervisor.settings import SECRET_VARIABLES, Settings
+from supervisor.signals import Receiver
 from supervisor.standstill import Standstill
 from supervisor.states import DAEMON, DaemonState, Lifecycle
 
@@ -38,29 +39,14 @@ HEALTH_INTERVAL_S: Final = 0.5
 
 DEREGISTER_DEADLINE_S: Final = 1.0
 
-_FORWARDED: Final = (
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGQUIT,
-    signal.SIGALRM,
-    signal.SIGVTALRM,
-    signal.SIGPROF,
-    signal.SIGWINCH,
-    signal.SIGCONT,
-    signal.SIGTSTP,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-    signal.SIGURG,
-    signal.SIGPWR,
-)
-
 
 class Daemon:
     """All parts of one Supervisor. ``run`` returns the exit status."""
 
-    def __init__(self, settings: Settings, reaper: Reaper) -> None:
+    def __init__(self, settings: Settings, reaper: Reaper, signals: Receiver) -> None:
         self.lifecycle = Lifecycle("supervisor", DAEMON, DaemonState.STARTING, state_changed)
         self._settings = settings
+        self._signals = signals
         self._version = version("supervisor")
         self._stop_asked = asyncio.Event()
         self._grace_s = settings.shutdown_graceperiod_s
@@ -82,11 +68,7 @@ class Daemon:
     async def run(self) -> int:
         """Until SIGTERM or SIGINT; raise SupervisorError when it cannot start."""
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self._on_stop_signal, signum)
-        loop.add_signal_handler(signal.SIGHUP, self._resync.look_now)
-        for signum in _FORWARDED:
-            loop.add_signal_handler(signum, self._calculator.forward, signum)
+        self._signals.give_to(lambda signum: loop.call_soon_threadsafe(self._on_signal, signum))
         log.info("supervisor starts", version=self._version, node_id=self._settings.node_id, pid=os.getpid())
         self._calculator.check()
         http = await self._start_http()
@@ -127,6 +109,14 @@ class Daemon:
             log.exception("a part failed; the Supervisor stops")
             raise
 
+    def _on_signal(self, signum: int) -> None:
+        if signum in (signal.SIGTERM, signal.SIGINT):
+            self._on_stop_signal(signum)
+        elif signum == signal.SIGHUP:
+            self._resync.look_now()
+        else:
+            self._calculator.forward(signum)
+
     def _on_stop_signal(self, signum: int) -> None:
         if self._stop_asked.is_set():
             log.warning("asked to stop again: the grace is cut short", signal=signal.Signals(signum).name)
@@ -149,8 +139,8 @@ class Daemon:
         await self._calculator.stop(
             close_stdin=self._relay.close_stdin, at_once=not self._relay.has_incoming, grace_s=self._grace_s
         )
-        await self._relay.stop()
         await deregistered
+        await self._relay.stop()
         log.info("stopped", took_s=round(time.monotonic() - began_s, 3))
 
     async def _restart_calculator(self, why: str) -> None:
@@ -236,7 +226,10 @@ def _since(since_s: float | None, now_s: float) -> float | None:
     return None if since_s is None else now_s - since_s
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: Settings, signals: Receiver) -> int:
     """Run one Supervisor until it is asked to stop; return the exit status."""
-    with Reaper(orphans=True) as reaper:
-        return await Daemon(settings, reaper).run()
+    try:
+        with Reaper(orphans=True) as reaper:
+            return await Daemon(settings, reaper, signals).run()
+    finally:
+        signals.ignore()

@@ -26,6 +26,7 @@ _SETTINGS = (
 class Supervised:
     """A Supervisor and its Calculator. ``env`` adds to and overrides the settings made here.
 
+    ``prefix`` is a program that becomes or starts the Supervisor, such as ``env`` or ``nice`` would.
     ``log_fd``: its log goes there and is not collected; the caller owns it.
     """
 
@@ -39,6 +40,7 @@ class Supervised:
         group: str | None = None,
         env: Mapping[str, str] | None = None,
         log_fd: int | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.node_id = node_id
         self._log_fd = log_fd
@@ -59,7 +61,7 @@ class Supervised:
             settings["CONSUL_HTTP_TOKEN"] = consul.token
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
         self._env = inherited | settings | dict(env or {})
-        self._command = [sys.executable, "-m", "supervisor", "--bin", command[0]]
+        self._command = [*prefix, sys.executable, "-m", "supervisor", "--bin", command[0]]
         for argument in command[1:]:
             self._command += ["--args", argument.replace("\\", "\\\\").replace(",", "\\,")]
         self._events: list[dict[str, Any]] = []
@@ -182,12 +184,13 @@ class Supervised:
 
     def terminate(self, deadline_s: float = 15.0) -> int:
         """SIGTERM, then as ``wait``."""
-        self._started.send_signal(signal.SIGTERM)
+        self.send(signal.SIGTERM)
         return self.wait(deadline_s)
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to the Supervisor alone."""
-        self._started.send_signal(number)
+    def send(self, number: int) -> None:
+        """Send a signal to the Supervisor alone; nothing if it has ended."""
+        if self._started.poll() is None:
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         """SIGKILL to the Supervisor alone; returns when it is gone."""

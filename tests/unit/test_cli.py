@@ -104,7 +104,10 @@ def test_wrong_settings_are_told_before_anything_heavy_is_imported() -> None:
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_stop_signal_works_before_the_daemon_runs(name: str) -> None:
-    """Nothing was started yet, so it ends at once and in order; PID 1 would ignore it without a handler."""
-    code = f"import os, signal, supervisor.__main__; os.kill(os.getpid(), signal.{name}); print('still here')"
+    """It is kept from the first instruction on; nothing was started yet, so the process ends at once and in order."""
+    code = (
+        f"import os, signal, time, supervisor.__main__ as main; os.kill(os.getpid(), signal.{name});"
+        "main.signals.Receiver(); time.sleep(20); print('still here')"
+    )
     result = run(code=code)
     assert (result.returncode, result.stdout) == (0, "")
