@@ -40,7 +40,8 @@ cdef int64_t inlet_watch(inlet_t *s, int64_t now_ns) noexcept nogil:
 
 cdef void inlet_release(inlet_t *s, int64_t sequence) noexcept nogil:
     cdef ledger_entry_t *entry
-    while s.ledger.head < sequence:
+    ledger_acknowledge(&s.ledger, sequence)
+    while s.ledger.head < s.ledger.settled and inlet_is_buried(s, ledger_at(&s.ledger, s.ledger.head)):
         entry = ledger_pop(&s.ledger)
         rdk.message_destroy(<rd_kafka_message_t *>entry.record)
         s.acknowledged += 1
@@ -57,6 +58,7 @@ cdef void inlet_give_up(inlet_t *s) noexcept nogil:
         if s.transactional and s.ledger.partitions[partitions.elems[i].partition].in_flight > 0:
             s.abort_owed = True
         ledger_revoke(&s.ledger, partitions.elems[i].partition, inlet_void_from(s))
+    s.keys_until = 0
     s.assigned -= partitions.cnt
     if rdk.rebalance_protocol(s.rk)[0] == c'C':     # COOPERATIVE
         rdk.error_destroy(rdk.incremental_unassign(s.rk, partitions))
@@ -108,6 +110,7 @@ cdef void on_rebalance(rd_kafka_t *rk, int event, rd_kafka_topic_partition_list_
         s.revoking = rdk.topic_partition_list_copy(partitions)
         for i in range(partitions.cnt):
             ledger_drain(&s.ledger, partitions.elems[i].partition, inlet_void_from(s))
+        s.keys_until = 0
         s.revoke_deadline_ns = monotonic_ns() + s.revoke_grace_ns
         if s.stopping or rdk.assignment_lost(rk) or inlet_drained(s):
             inlet_give_up(s)
@@ -125,7 +128,7 @@ cdef void inlet_take(inlet_t *s) noexcept nogil:
     cdef int64_t want = ledger_room(&s.ledger)
     cdef ssize_t n, i
     cdef rd_kafka_message_t *m
-    if s.paused or s.draining or s.closing or not inlet_may_write(s):
+    if s.paused or s.draining or s.closing or s.alone_until > 0 or not inlet_may_write(s):
         return
     if s.ledger.tail - s.ledger.cursor >= inlet_take_ahead(s) or want <= 0:
         s.more = True       # as far as we know: the queue tells of a record only once
@@ -145,19 +148,23 @@ cdef void inlet_take(inlet_t *s) noexcept nogil:
         s.bytes_read += m.len
         if m.payload == NULL:
             s.tombstones += 1
-        ledger_append(&s.ledger, m, <const uint8_t *>m.payload, m.len, m.partition, m.offset, s.replace_newlines)
+        ledger_append(&s.ledger, m, <const uint8_t *>m.payload, m.len, m.key_len, m.partition, m.offset, s.newlines)
 
 
 cdef bint inlet_write(inlet_t *s, int64_t now_ns) noexcept nogil:
     """One writev from librdkafka's memory. Returns whether more can be written at once."""
     cdef int64_t limit = s.ledger.tail
     cdef int64_t unfinished = s.ledger.cursor + (s.ledger.cursor_bytes > 0)
+    cdef bint alone
     cdef int n
     cdef ssize_t wrote
     if not inlet_may_write(s):
         return False
+    alone = inlet_alone(s)
+    if alone:
+        limit = min(limit, inlet_alone_limit(s))
     if s.paused or s.draining or s.closing:
-        limit = unfinished      # a record that was begun is finished: half a line is never left behind
+        limit, alone = unfinished, False    # a record that was begun is finished: half a line is never left behind
     if s.commit_ahead:          # and nobody else will ever read one that was committed
         limit = max(unfinished, s.committed)
     if s.ledger.count == LEDGER_COUNT_MARKERS and inlet_marker_due_ns(s, now_ns) == 0:
@@ -166,15 +173,40 @@ cdef bint inlet_write(inlet_t *s, int64_t now_ns) noexcept nogil:
         limit = unfinished
     n = ledger_gather(&s.ledger, limit, s.iov, IOV_BATCH)
     if n == 0:
-        if limit >= s.ledger.tail:
-            inlet_written(s, 0, now_ns)
+        if limit >= s.ledger.tail or alone:
+            inlet_written(s, 0, now_ns)     # past records without a line
         s.blocked = False
+        return False
+    if s.propagate_key and not inlet_note_keys(s, limit):
         return False
     wrote = inlet_writev(s, n, now_ns)
     if wrote < 0:
         return False
     inlet_written(s, <size_t>wrote, now_ns)
     return True
+
+
+cdef bint inlet_note_keys(inlet_t *s, int64_t limit) noexcept nogil:
+    """Before records are written, note the keys that their answers are to have. Returns False when memory is short."""
+    cdef ledger_entry_t *entry
+    cdef rd_kafka_message_t *m
+    cdef int64_t until = min(limit, s.ledger.cursor + IOV_BATCH)    # each takes a part of iov at least
+    if s.keys_until < s.ledger.cursor:
+        s.keys_until = s.ledger.cursor
+        s.keys_mark = s.ledger.mark
+    if s.keys_until >= until:
+        return True
+    keys_lock(&s.progress.keys)
+    while s.keys_until < until:
+        entry = ledger_at(&s.ledger, s.keys_until)
+        m = <rd_kafka_message_t *>entry.record
+        if entry.line_bytes > 0:
+            if keys_note(&s.progress.keys, s.keys_mark + 1, m.key, m.key_len) != 0:
+                break
+            s.keys_mark += 1
+        s.keys_until += 1
+    keys_unlock(&s.progress.keys)
+    return s.keys_until >= until
 
 
 cdef void inlet_written(inlet_t *s, size_t size, int64_t now_ns) noexcept nogil:
@@ -237,6 +269,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
         rdk.message_destroy(m)
     if s.stopping:
         return -1
+    inlet_post_letters(s)
     for i in range(WRITES_A_ROUND):
         inlet_acknowledge(s)
         inlet_take(s)
@@ -262,7 +295,8 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     if used_up:
         return 0
     if s.more and not s.blocked and s.ledger.tail - s.ledger.cursor < inlet_take_ahead(s) \
-            and ledger_room(&s.ledger) > 0 and not (s.paused or s.draining or s.closing) and inlet_may_write(s):
+            and ledger_room(&s.ledger) > 0 and not (s.paused or s.draining or s.closing) and s.alone_until == 0 \
+            and inlet_may_write(s):
         return 0
     if cut_ns > 0:
         wait_ns = min(wait_ns, cut_ns)
@@ -380,9 +414,10 @@ cdef class Inlet:
 
     def __init__(self, dict config not None, str topic not None, Outlet outlet not None, *,
                  int64_t max_in_flight_records, int64_t max_in_flight_bytes, int64_t ack_readahead_bytes,
-                 double ack_idle_s, double revoke_grace_s, bint replace_newlines, str ack_mode not None,
+                 double ack_idle_s, double revoke_grace_s, str input_newlines not None, str ack_mode not None,
                  bint commit_ahead, bint transactional=False):
         """``config``: librdkafka properties; ``ack_mode``: the rule that acknowledges, `demand`, `line` or `marker`;
+        ``input_newlines``: a newline inside a value is a `space`, `split`s it, or the value is `reject`ed: a dead letter;
         ``commit_ahead``: `at-most-once`; ``transactional``: `exactly-once`, as the outlet is.
 
         Raises ValueError with librdkafka's reason if it refuses a property.
@@ -396,7 +431,8 @@ cdef class Inlet:
         s.readahead_bytes = ack_readahead_bytes
         s.idle_ns = <int64_t>(ack_idle_s * 1e9)
         s.revoke_grace_ns = <int64_t>(revoke_grace_s * 1e9)
-        s.replace_newlines = replace_newlines
+        s.newlines = ledger_newlines(input_newlines)
+        s.propagate_key = s.progress.keys.slots != NULL
         s.commit_ahead = commit_ahead
         s.transactional = transactional
         s.commit_target = -1
@@ -473,6 +509,7 @@ cdef class Inlet:
         else:
             s.ledger.mark = progress_mark_issued(s.progress)    # of an inlet before this one
         inlet_forget_marker(s)
+        s.read_until = s.keys_until = 0
         s.empty_since_ns = 0
         s.more = True
         self.leave()
@@ -487,6 +524,7 @@ cdef class Inlet:
         """The run's process is gone: write no more, and take no sample, which could be of what it left behind."""
         self.enter()
         self.s.exited = True
+        self.s.read_until = inlet_read_until(self.s)
         self.leave()
 
     def detach(self, *, bint finished) -> int:
@@ -522,6 +560,48 @@ cdef class Inlet:
         s.attached = s.exited = s.closing = s.blocked = s.stdin_broken = s.rule_broken = False
         self.leave()
         return again
+
+    def suspect(self) -> tuple[int, int] | None:
+        """After ``detach``: (partition, offset) of the first record to be written again, if the run had read of it."""
+        cdef inlet_t *s = self.s
+        cdef int64_t first
+        found = None
+        self.enter()
+        first = inlet_first_line(s)
+        if first < s.read_until and first < s.ledger.tail:
+            found = ledger_at(&s.ledger, first).partition, ledger_at(&s.ledger, first).offset
+        self.leave()
+        return found
+
+    def isolate(self) -> None:
+        """After ``detach``: write what the run had read of alone, record by record; take nothing meanwhile.
+
+        The notice ``cleared`` tells when all of it was answered.
+        """
+        self.enter()
+        self.s.alone_until = min(self.s.read_until, self.s.ledger.tail)
+        self.leave()
+
+    def bury(self, int32_t partition, int64_t offset, str why not None) -> None:
+        """After ``detach``: send the suspect to the dead letter stream instead of writing it again.
+
+        Nothing if it is not the first any more: its partition was lost since.
+        """
+        cdef inlet_t *s = self.s
+        cdef bytes reason = why.encode()
+        cdef ledger_entry_t *entry
+        cdef int64_t first
+        self.enter()
+        first = inlet_first_line(s)
+        if first < s.ledger.tail:
+            entry = ledger_at(&s.ledger, first)
+            if entry.partition == partition and entry.offset == offset:
+                snprintf(s.poison_why, sizeof(s.poison_why), "%s", <const char *>reason)
+                ledger_bury(&s.ledger, entry, LEDGER_POISON)
+                s.letters_from = min(s.letters_from, first)
+        s.alone_until = 0
+        s.more = True
+        self.leave()
 
     def forget(self) -> None:
         """Count nothing of what is written as answered but what is acknowledged already: its lines are abandoned.
@@ -607,6 +687,8 @@ cdef class Inlet:
             "markers_written": s.ledger.mark if s.ledger.count == LEDGER_COUNT_MARKERS else 0,
             "echo_owed": s.echo_owed,
             "rule_broken": s.rule_broken,
+            "written_alone": s.alone_until > 0,
+            "dead_in_flight": s.ledger.dead,
             "stdin_unread_bytes": unread,
             "stdin_full": s.blocked,
             "stdin_full_ns": s.blocked_ns + (monotonic_ns() - s.blocked_since_ns if s.blocked else 0),

@@ -36,7 +36,8 @@ cdef int64_t inlet_transact(inlet_t *s, int64_t now_ns) noexcept nogil:
         return 0
     if now_ns < s.next_cut_ns:
         return s.next_cut_ns - now_ns
-    s.next_cut_ns = now_ns + (COMMIT_SOON_NS if s.draining or s.closing or s.revoking != NULL else COMMIT_INTERVAL_NS)
+    s.next_cut_ns = now_ns + (COMMIT_SOON_NS if s.draining or s.closing or s.revoking != NULL or s.alone_until > 0
+                              else COMMIT_INTERVAL_NS)
     if cut_move(cut, CUT_NONE, CUT_ANYWHERE if inlet_may_cut_anywhere(s) else CUT_ASKED):
         progress_wake_outlet(s.progress)
     return 0
@@ -64,7 +65,7 @@ cdef void inlet_hand_offsets(inlet_t *s) noexcept nogil:
         if s.rule_broken:
             inlet_abort(s, CUT_DELIVERED, b"the rule of ACK_MODE=line was broken")
             return
-    sequence = ledger_settle_marks(&s.ledger, cut.mark)
+    sequence = inlet_buried_before(s, ledger_settle_marks(&s.ledger, cut.mark))
     if sequence == s.ledger.head and not progress_transaction_open(s.progress):
         cut_move(cut, CUT_DELIVERED, CUT_NONE)
         return
@@ -93,4 +94,5 @@ cdef bint inlet_rewind_void(inlet_t *s) noexcept nogil:
         return False
     s.ledger.committing = 0
     s.abort_owed = False
+    inlet_recall_letters(s)
     return cut_move(&s.progress.cut, CUT_VOID, CUT_NONE)

@@ -9,7 +9,9 @@
  *
  * - append moves tail; written moves cursor; answer moves answered (the Calculator came back for more); settle returns
  *   how far head may go (the output written by then is delivered); pop moves head.
+ * - What is acknowledged is `settled`; head follows it, but stops at a dead record until its dead letter is delivered.
  * - rewind moves cursor back to answered: after a crash those records are written again, from memory.
+ * - A dead record has no line: it goes to the dead letter stream, and its offset moves when it is there.
  * - Counting bytes (`demand`), an entry ends at a position of STDIN, and what the Calculator has taken of it answers.
  *   Otherwise it ends at a mark, a number that only grows: counting lines (`line`) that of its last line, and so many lines
  *   of STDOUT answer; counting markers (`marker`) that of the marker line that follows it, and its echo answers.
@@ -36,14 +38,22 @@ enum {
     LEDGER_ENDS_IN_NEWLINE = 2,
     LEDGER_SEVERAL_LINES = 8, /* the same, written as it is */
     LEDGER_VOID = 4,          /* its partition was lost before it was written: no line, no offset */
+    LEDGER_DEAD = 16,         /* no line, but a dead letter */
+    LEDGER_POISON = 32,       /* dead because it ended the Calculator, not for its newlines */
 };
+
+/* What becomes of a '\n' inside a value. */
+typedef enum { NEWLINES_SPACE, NEWLINES_SPLIT, NEWLINES_REJECT } newlines_t;
 
 typedef struct {
     void *record;           /* owner's handle, released by the owner after pop */
-    const uint8_t *payload; /* line_bytes, less the newline that we add */
+    union {
+        const uint8_t *payload; /* line_bytes, less the newline that we add */
+        int64_t letter;         /* dead: the number of its dead letter, 0 before it has one */
+    };
     int64_t offset;
     int64_t end;         /* bytes of STDIN up to and with it, or its mark; valid below cursor */
-    uint32_t line_bytes; /* 0: a tombstone or a void entry has no line */
+    uint32_t line_bytes; /* 0: a tombstone, a void or a dead entry has no line */
     uint32_t cost_bytes;
     int32_t partition;
     uint16_t epoch;
@@ -71,12 +81,13 @@ typedef struct {
 typedef struct {
     ledger_entry_t *ring;
     int64_t mask;
-    int64_t head, answered, cursor, tail;
+    int64_t head, settled, answered, cursor, tail;
+    int64_t dead, unposted; /* entries that have a dead letter instead of a line, and those of them that are to get it */
     size_t cursor_bytes; /* bytes of the entry at cursor that are written already */
     int64_t written;     /* position in the STDIN byte stream */
     int64_t
         mark; /* of the last whole line written, counted on from the lines that came out so far; or of the last marker */
-    int64_t committing; /* a commit of what is below it is under way; at most head: none is */
+    int64_t committing; /* a commit of what is below it is under way; at most settled: none is */
     int64_t unmarked;   /* counting markers: entries passed since the last one */
     ledger_count_t count;
     int64_t max_records, max_bytes, bytes;
@@ -175,9 +186,31 @@ static void ledger_revoke(ledger_t *l, int32_t partition, int64_t from) {
     *p = (ledger_partition_t){.next_offset = -1, .epoch = (uint16_t)(p->epoch + 1), .state = PARTITION_LOST};
 }
 
-/* Add a record just taken. `payload` NULL is a tombstone: no line. The caller has checked ledger_room. */
-static inline void ledger_append(ledger_t *l, void *record, const uint8_t *payload, size_t size, int32_t partition,
-                                 int64_t offset, int replace_newlines) {
+/* Of a record that is not written: it gets a dead letter instead of its line. */
+static inline void ledger_bury(ledger_t *l, ledger_entry_t *e, unsigned why) {
+    e->flags |= (uint16_t)(LEDGER_DEAD | why);
+    e->line_bytes = 0;
+    e->letter = 0;
+    l->dead++;
+    l->unposted++;
+}
+
+static inline void ledger_posted(ledger_t *l, ledger_entry_t *e, int64_t letter) {
+    l->unposted -= (e->letter == 0) - (letter == 0);
+    e->letter = letter;
+}
+
+/* The dead letter is not to be sent: its partition was lost, and who gets it reads it. */
+static inline void ledger_unbury(ledger_t *l, ledger_entry_t *e) {
+    e->flags &= (uint16_t)~LEDGER_DEAD;
+    l->unposted -= e->letter == 0;
+    l->dead--;
+}
+
+/* Add a record just taken. `payload` NULL is a tombstone: no line. `key_bytes` count as the value's do. The caller has
+ * checked ledger_room. */
+static inline void ledger_append(ledger_t *l, void *record, const uint8_t *payload, size_t size, size_t key_bytes,
+                                 int32_t partition, int64_t offset, newlines_t newlines) {
     ledger_entry_t *e = ledger_at(l, l->tail);
     ledger_partition_t *p = &l->partitions[partition];
     unsigned flags = 0;
@@ -188,7 +221,7 @@ static inline void ledger_append(ledger_t *l, void *record, const uint8_t *paylo
             if (payload[size - 1] == '\n')
                 flags |= LEDGER_ENDS_IN_NEWLINE;
             if (newline != payload + size - 1)
-                flags |= replace_newlines ? LEDGER_INNER_NEWLINE : LEDGER_SEVERAL_LINES;
+                flags |= newlines == NEWLINES_SPLIT ? LEDGER_SEVERAL_LINES : LEDGER_INNER_NEWLINE;
         }
         line_bytes = size + !(flags & LEDGER_ENDS_IN_NEWLINE);
     }
@@ -196,10 +229,12 @@ static inline void ledger_append(ledger_t *l, void *record, const uint8_t *paylo
                           .payload = payload,
                           .offset = offset,
                           .line_bytes = (uint32_t)line_bytes,
-                          .cost_bytes = (uint32_t)size + LEDGER_RECORD_OVERHEAD_BYTES,
+                          .cost_bytes = (uint32_t)(size + key_bytes) + LEDGER_RECORD_OVERHEAD_BYTES,
                           .partition = partition,
                           .epoch = p->epoch,
                           .flags = (uint16_t)flags};
+    if (newlines == NEWLINES_REJECT && flags & LEDGER_INNER_NEWLINE)
+        ledger_bury(l, e, 0);
     p->in_flight++;
     l->bytes += e->cost_bytes;
     l->tail++;
@@ -215,9 +250,9 @@ static inline int ledger_gather(const ledger_t *l, int64_t limit, struct iovec *
     int n = 0;
     for (int64_t i = l->cursor; i < limit && n + 2 <= max_iov; i++, skip = 0) {
         const ledger_entry_t *e = ledger_at(l, i);
-        const uint8_t *p = e->payload + skip;
         if (e->line_bytes == 0)
             continue;
+        const uint8_t *p = e->payload + skip;
         size_t body = e->line_bytes - 1; /* all but the final newline, ours or its own */
         if (e->flags & LEDGER_INNER_NEWLINE) {
             const uint8_t *end = e->payload + body;
@@ -310,7 +345,7 @@ static inline void ledger_fence(ledger_t *l, int64_t stdout_position) {
 
 /* Returns the sequence number up to which records are acknowledged now that STDOUT up to `delivered` is delivered. */
 static inline int64_t ledger_settle(ledger_t *l, int64_t delivered) {
-    int64_t sequence = l->head;
+    int64_t sequence = l->settled;
     while (l->fence_count > 0 && l->fences[l->fence_first].stdout_position <= delivered) {
         sequence = l->fences[l->fence_first].sequence;
         l->fence_first = (l->fence_first + 1) % LEDGER_FENCES;
@@ -339,10 +374,21 @@ static void ledger_offsets_below(const ledger_t *l, int64_t sequence, int64_t *o
     }
 }
 
-/* Take the first record out as acknowledged; its offset is noted if its partition is still the same epoch's. The entry
+/* Everything before `sequence` is acknowledged. */
+static inline void ledger_acknowledge(ledger_t *l, int64_t sequence) {
+    if (sequence > l->settled)
+        l->settled = sequence;
+}
+
+/* Take the first record out, acknowledged; its offset is noted if its partition is still the same epoch's. The entry
  * stays readable until the next append. */
 static inline ledger_entry_t *ledger_pop(ledger_t *l) {
     ledger_entry_t *e = ledger_at(l, l->head++);
+    ledger_acknowledge(l, l->head); /* an end pops what is not */
+    if (e->flags & LEDGER_DEAD) {
+        l->unposted -= e->letter == 0;
+        l->dead--;
+    }
     l->bytes -= e->cost_bytes;
     if (ledger_owns(l, e)) {
         ledger_note_offset(l, e);
@@ -383,7 +429,7 @@ static int64_t ledger_rewind(ledger_t *l, int64_t line_end) {
         l->fence_count--;
     }
     l->answered =
-        l->fence_count == 0 ? l->head : l->fences[(l->fence_first + l->fence_count - 1) % LEDGER_FENCES].sequence;
+        l->fence_count == 0 ? l->settled : l->fences[(l->fence_first + l->fence_count - 1) % LEDGER_FENCES].sequence;
     return ledger_restart(l);
 }
 
@@ -393,7 +439,7 @@ static int64_t ledger_rewind_marks(ledger_t *l, int64_t mark, int trusted) {
     if (trusted)
         ledger_answer(l, mark);
     else
-        l->answered = l->committing > l->head ? l->committing : l->head;
+        l->answered = l->committing > l->settled ? l->committing : l->settled;
     if (l->count == LEDGER_COUNT_LINES)
         l->mark = mark;
     return ledger_restart(l);
@@ -401,7 +447,7 @@ static int64_t ledger_rewind_marks(ledger_t *l, int64_t mark, int trusted) {
 
 /* Returns the sequence number up to which records are acknowledged now that STDOUT is delivered up to `mark`. */
 static inline int64_t ledger_settle_marks(ledger_t *l, int64_t mark) {
-    int64_t sequence = l->head;
+    int64_t sequence = l->settled;
     ledger_answer(l, mark);
     while (sequence < l->answered && ledger_at(l, sequence)->end <= mark)
         sequence++;

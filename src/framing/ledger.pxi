@@ -2,12 +2,15 @@
 
 cdef extern from "ledger.h" nogil:
     int PARTITION_LOST, PARTITION_OWNED, PARTITION_DRAINING
-    int LEDGER_VOID
+    int LEDGER_VOID, LEDGER_DEAD, LEDGER_POISON
+    ctypedef enum newlines_t:
+        NEWLINES_SPACE, NEWLINES_SPLIT, NEWLINES_REJECT
     ctypedef enum ledger_count_t:
         LEDGER_COUNT_BYTES, LEDGER_COUNT_LINES, LEDGER_COUNT_MARKERS
     ctypedef struct ledger_entry_t:
         void *record
         const uint8_t *payload
+        int64_t letter
         int64_t offset
         int64_t end
         uint32_t line_bytes
@@ -21,7 +24,8 @@ cdef extern from "ledger.h" nogil:
         uint8_t state
         uint8_t dirty
     ctypedef struct ledger_t:
-        int64_t head, answered, cursor, tail
+        int64_t head, settled, answered, cursor, tail
+        int64_t dead, unposted
         size_t cursor_bytes
         int64_t written, mark, committing, unmarked
         ledger_count_t count
@@ -38,7 +42,11 @@ cdef extern from "ledger.h" nogil:
     int ledger_assign(ledger_t *, int32_t)
     void ledger_drain(ledger_t *, int32_t, int64_t)
     void ledger_revoke(ledger_t *, int32_t, int64_t)
-    void ledger_append(ledger_t *, void *, const uint8_t *, size_t, int32_t, int64_t, int)
+    void ledger_append(ledger_t *, void *, const uint8_t *, size_t, size_t, int32_t, int64_t, newlines_t)
+    void ledger_bury(ledger_t *, ledger_entry_t *, unsigned)
+    void ledger_posted(ledger_t *, ledger_entry_t *, int64_t)
+    void ledger_unbury(ledger_t *, ledger_entry_t *)
+    void ledger_acknowledge(ledger_t *, int64_t)
     int ledger_gather(const ledger_t *, int64_t, iovec *, int)
     int64_t ledger_written(ledger_t *, size_t)
     int64_t ledger_mark(ledger_t *)
@@ -63,6 +71,16 @@ cdef ledger_count_t ledger_count(str ack_mode) except *:
     raise ValueError(f"no such mode of acknowledgement: {ack_mode}")
 
 
+cdef newlines_t ledger_newlines(str input_newlines) except *:
+    if input_newlines == "space":
+        return NEWLINES_SPACE
+    if input_newlines == "split":
+        return NEWLINES_SPLIT
+    if input_newlines == "reject":
+        return NEWLINES_REJECT
+    raise ValueError(f"no such way with newlines: {input_newlines}")
+
+
 cdef class Ledger:
     """The records in flight, driven by hand: what `Inlet` does between Kafka and a pipe, for tests of the rules.
 
@@ -71,11 +89,11 @@ cdef class Ledger:
 
     cdef ledger_t ledger
     cdef dict values
-    cdef bint replace_newlines
+    cdef newlines_t newlines
 
-    def __cinit__(self, int64_t max_records, int64_t max_bytes, bint replace_newlines=True, str ack_mode="demand"):
+    def __cinit__(self, int64_t max_records, int64_t max_bytes, str input_newlines="space", str ack_mode="demand"):
         self.values = {}
-        self.replace_newlines = replace_newlines
+        self.newlines = ledger_newlines(input_newlines)
         if ledger_open(&self.ledger, max_records, max_bytes, ledger_count(ack_mode)) != 0:
             raise MemoryError
 
@@ -129,7 +147,7 @@ cdef class Ledger:
         self.values[self.ledger.tail] = value
         if value is not None:
             payload = <const uint8_t *><const char *>value
-        ledger_append(&self.ledger, NULL, payload, len(value or b""), partition, offset, self.replace_newlines)
+        ledger_append(&self.ledger, NULL, payload, len(value or b""), 0, partition, offset, self.newlines)
 
     def write(self, size_t limit, int max_iov=1024) -> bytes:
         """Write up to ``limit`` bytes to STDIN, and return them."""
@@ -165,6 +183,7 @@ cdef class Ledger:
     cdef list pop_to(self, int64_t sequence):
         cdef ledger_entry_t *entry
         acknowledged = []
+        ledger_acknowledge(&self.ledger, sequence)
         while self.ledger.head < sequence:
             del self.values[self.ledger.head]
             entry = ledger_pop(&self.ledger)

@@ -1,29 +1,5 @@
 # The outlet: STDOUT -> topic. One thread, no GIL, no Python object per line.
 
-cdef extern from "delivery.h" nogil:
-    int BATCHES
-    size_t SLAB_BYTES
-    ctypedef struct slab_t:
-        size_t used
-        uint8_t *data
-    ctypedef struct batch_t:
-        slab_t *slab
-        int32_t outstanding
-    ctypedef struct delivery_t:
-        batch_t *ring
-        slab_t *current
-        unsigned count
-        int64_t slabs_live
-        size_t slab_bytes
-        int64_t done_end, done_mark
-    int delivery_open(delivery_t *, size_t)
-    void delivery_close(delivery_t *)
-    int slab_reserve(delivery_t *, size_t)
-    batch_t *batch_open(delivery_t *)
-    void batch_add(delivery_t *, batch_t *)
-    void batch_seal(batch_t *, int64_t, int64_t)
-    void delivery_advance(delivery_t *)
-
 cdef enum:
     PRODUCE_BATCH = 1024            # lines of one produce call
     READ_BYTES = 1048576            # a full pipe of 1 MiB in one read
@@ -53,6 +29,13 @@ cdef struct outlet_t:
     rd_kafka_t *rk
     rd_kafka_topic_t *rkt
     rd_kafka_queue_t *main_queue
+    bint propagate_key
+    # dead letters, see outlet_letters.pxi
+    rd_kafka_topic_t *letters_rkt   # NULL: there is no stream for them
+    letters_t letters
+    int64_t letters_flying, letters_delivered, letters_retry_at_ns
+    bint letters_full               # a line that is still being read waits for room among them
+    int letter_error                # why the stream does not take them now
     int32_t partition               # all lines go to it until partition_until_ns; RDK_PARTITION_UA: to be chosen
     int64_t partition_until_ns
     int wake_fd
@@ -114,7 +97,12 @@ cdef void outlet_error(outlet_t *s, int error) noexcept nogil:
         notice_post(&s.client.notices, NOTICE_ERROR, error, rdk.err2str(error))
 
 
-cdef void outlet_drop(outlet_t *s, batch_t *batch, int error) noexcept nogil:
+cdef void outlet_drop(outlet_t *s, const rd_kafka_message_t *m, int error) noexcept nogil:
+    """The broker does not take it: a dead letter, or nothing."""
+    cdef batch_t *batch = <batch_t *>m._private
+    if outlet_buries(s) and outlet_bury(s, m.payload, m.len, batch, False, b"supervisor.UnproducibleLine",
+                                        rdk.err2str(error)):
+        return
     batch.outstanding -= 1
     s.lines_unproducible += 1
     notice_post(&s.client.notices, NOTICE_UNPRODUCIBLE, error, rdk.err2str(error))
@@ -145,6 +133,8 @@ cdef void outlet_return(outlet_t *s, const rd_kafka_message_t *m) noexcept nogil
     memset(slot, 0, sizeof(rd_kafka_message_t))
     slot.payload = m.payload
     slot.len = m.len
+    slot.key = outlet_key_of(m)
+    slot.key_len = m.key_len
     slot._private = m._private
     s.returned_count += 1
     s.retries += 1
@@ -154,6 +144,9 @@ cdef void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
     """Delivery report; called out of rd_kafka_poll, on the outlet's thread."""
     cdef outlet_t *s = <outlet_t *>opaque
     cdef batch_t *batch = <batch_t *>m._private
+    if <uintptr_t>m._private & LETTER_TAG:
+        outlet_letter_reported(s, <letter_t *>(<uintptr_t>m._private & ~<uintptr_t>LETTER_TAG), m)
+        return
     s.in_flight -= 1
     if m.err == RDK_ERR_NONE:
         batch.outstanding -= 1
@@ -168,7 +161,7 @@ cdef void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
         s.lines_abandoned += 1
     elif is_refusal(m.err):
         if s.group_count == 1:
-            outlet_drop(s, batch, m.err)    # it was alone: it is the one
+            outlet_drop(s, m, m.err)        # it was alone: it is the one
         else:
             s.group_refused = True
             outlet_return(s, m)
@@ -188,6 +181,8 @@ cdef int outlet_produce(outlet_t *s, rd_kafka_message_t *messages, int count) no
     """Hand records to librdkafka, all to one partition. Returns how many it took; ``err`` of the rest says why not."""
     cdef int64_t now_ns = monotonic_ns()
     cdef int taken, i
+    if s.propagate_key:
+        return rdk.produce_batch(s.rkt, RDK_PARTITION_UA, 0, messages, count)
     if s.partition != RDK_PARTITION_UA and now_ns < s.partition_until_ns:
         return rdk.produce_batch(s.rkt, s.partition, 0, messages, count)
     s.partition = RDK_PARTITION_UA      # and so it stays while the topic's metadata are not there
@@ -211,7 +206,7 @@ cdef int outlet_offer(outlet_t *s, rd_kafka_message_t *messages, int count) noex
         if messages[i].err == RDK_ERR_NONE:
             continue
         if is_refusal(messages[i].err):     # by librdkafka itself: each is looked at by itself
-            outlet_drop(s, <batch_t *>messages[i]._private, messages[i].err)
+            outlet_drop(s, &messages[i], messages[i].err)
             continue
         if messages[i].err != RDK_ERR__QUEUE_FULL:
             s.lost_code = messages[i].err
@@ -355,14 +350,13 @@ cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept
     cdef batch_t *batch
     cdef rd_kafka_message_t *m
     cdef uint8_t *envelope_at
+    cdef int64_t key_bytes = -1
     if n > s.max_line_bytes:
-        s.lines_oversize += 1
-        notice_post(&s.client.notices, NOTICE_OVERSIZE_LINE, <int>s.max_line_bytes, b"")
-        return True
+        return outlet_oversize(s, line)
     if s.flow == DISCARD:
         s.lines_discarded += 1
         return True
-    if s.transactional and cut_state(&s.progress.cut) == CUT_VOID:
+    if outlet_is_void(s):
         s.lines_abandoned += 1
         return True
     if s.output_json:
@@ -374,10 +368,22 @@ cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept
     else:
         need = envelope_bound(&s.env, n)
     if need > s.max_message_bytes + FRAMING_PADDING and n >= EXACT_SIZE_FROM:
+        if outlet_buries(s):
+            batch = batch_open(&s.delivery)
+            if batch == NULL or not outlet_bury(s, line, n, batch, True, b"supervisor.UnproducibleLine",
+                                                b"the line, escaped, is larger than message.max.bytes"):
+                return False
+            batch.outstanding += 1
+            return True
         s.lines_unproducible += 1
         notice_post(&s.client.notices, NOTICE_UNPRODUCIBLE, RDK_ERR_MSG_SIZE_TOO_LARGE,
                     b"the line, escaped, is larger than message.max.bytes")
         return True
+    if s.propagate_key:
+        keys_lock(&s.progress.keys)
+        key_bytes = keys_bytes(&s.progress.keys, s.mark + 1)
+        keys_unlock(&s.progress.keys)
+        need += max(0, key_bytes)
     batch = batch_open(&s.delivery)
     if batch == NULL or slab_reserve(&s.delivery, need) != 0:
         return False
@@ -401,9 +407,25 @@ cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept
     m.payload = envelope_at
     m.len = size
     m._private = batch
+    if key_bytes >= 0:
+        outlet_add_key(s, m, <size_t>key_bytes)
     s.pending_count += 1
     s.bytes_produced += size
     return True
+
+
+cdef void outlet_add_key(outlet_t *s, rd_kafka_message_t *m, size_t key_bytes) noexcept nogil:
+    """Copy the key behind the envelope, where it lives as long. Its slot is not taken again before it is delivered."""
+    m.key = s.delivery.current.data + s.delivery.current.used
+    m.key_len = key_bytes
+    if key_bytes > 0:
+        memcpy(m.key, keys_data(&s.progress.keys, s.mark + 1), key_bytes)
+    s.delivery.current.used += key_bytes
+
+
+cdef void *outlet_key_of(const rd_kafka_message_t *m) noexcept nogil:
+    """Where a message's key lies in its slab; librdkafka's own copy of it goes with its report."""
+    return NULL if m.key == NULL else <uint8_t *>m.payload + m.len
 
 
 cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
@@ -466,9 +488,9 @@ cdef bint outlet_read(outlet_t *s) noexcept nogil:
         s.begin = 0
     if s.scanned == s.end and s.end > s.max_line_bytes:     # no newline in all of it
         if not s.skipping:
+            if not outlet_oversize(s, s.buffer):
+                return False
             s.skipping = True
-            s.lines_oversize += 1
-            notice_post(&s.client.notices, NOTICE_OVERSIZE_LINE, <int>s.max_line_bytes, b"")
         s.end = s.scanned = 0
     n = progress_read(&s.progress, s.buffer + s.end, s.capacity - s.end)
     s.reads += 1
@@ -485,6 +507,7 @@ cdef bint outlet_read(outlet_t *s) noexcept nogil:
 cdef void outlet_serve(outlet_t *s) noexcept nogil:
     """Take the delivery reports, and pass on how far everything is delivered."""
     rdk.poll(s.rk, 0)
+    outlet_file_letters(s)
     delivery_advance(&s.delivery)
     progress_deliver(&s.progress, s.delivery.done_end, s.delivery.done_mark)
     if s.abandoning and s.in_flight == 0:
@@ -507,6 +530,8 @@ cdef int outlet_round(outlet_t *s) noexcept nogil:
     cdef int i
     outlet_seal_empty(s)
     outlet_serve(s)
+    outlet_send_letters(s, now_ns)
+    s.letters_full = False
     if s.transactional:
         outlet_transact(s, now_ns)
     if s.flow == HOLD:
@@ -524,6 +549,7 @@ cdef int outlet_round(outlet_t *s) noexcept nogil:
                 break
             room = outlet_frame(s, now_ns)
             outlet_serve(s)
+        room = room and not s.letters_full
         if room and s.ended and not s.ended_told:
             s.ended_told = True
             notice_post(&s.client.notices, NOTICE_STDOUT_ENDED, <int>(s.end - s.begin), b"")
@@ -533,7 +559,7 @@ cdef int outlet_round(outlet_t *s) noexcept nogil:
         s.full_since_ns = now_ns
     s.full = not room
     progress_hold(&s.progress, s.full or s.flow == HOLD)
-    if s.stopping and (outlet_undelivered(s) == 0 or now_ns >= s.stop_deadline_ns):
+    if s.stopping and ((outlet_undelivered(s) == 0 and not outlet_has_letters(s)) or now_ns >= s.stop_deadline_ns):
         return -1
     if s.transactional:
         outlet_transact(s, now_ns)      # again: this round may have come to the cut
@@ -544,9 +570,12 @@ cdef int outlet_round(outlet_t *s) noexcept nogil:
     return FULL_WAIT_MS if s.full else IDLE_WAIT_MS
 
 
-cdef void outlet_destroy_client(rd_kafka_t *rk, rd_kafka_topic_t *rkt, rd_kafka_queue_t *main_queue) noexcept nogil:
+cdef void outlet_destroy_client(rd_kafka_t *rk, rd_kafka_topic_t *rkt, rd_kafka_topic_t *letters_rkt,
+                                rd_kafka_queue_t *main_queue) noexcept nogil:
     if rkt != NULL:
         rdk.topic_destroy(rkt)
+    if letters_rkt != NULL:
+        rdk.topic_destroy(letters_rkt)
     rdk.queue_io_event_enable(main_queue, -1, NULL, 0)
     rdk.queue_destroy(main_queue)
     rdk.destroy_flags(rk, 0)
@@ -559,6 +588,7 @@ cdef void outlet_close(outlet_t *s) noexcept nogil:
     """
     cdef rd_kafka_t *rk = s.rk
     cdef rd_kafka_topic_t *rkt = s.rkt
+    cdef rd_kafka_topic_t *letters_rkt = s.letters_rkt
     cdef void *error
     cdef int i
     rdk.purge(rk, RDK_PURGE_QUEUE_AND_INFLIGHT)
@@ -572,15 +602,16 @@ cdef void outlet_close(outlet_t *s) noexcept nogil:
     turnstile_enter_loop(&s.gate)
     s.lines_abandoned += s.pending_count + s.returned_count
     s.pending_count = s.returned_count = 0
+    outlet_drop_letters(s)
     s.rk = NULL
-    s.rkt = NULL
+    s.rkt = s.letters_rkt = NULL
     turnstile_leave(&s.gate)
     if s.open:      # readers need not wait for its timeout
         error = rdk.abort_transaction(rk, CALL_TIMEOUT_MS)
         if error != NULL:
             rdk.error_destroy(error)
     outlet_drop_offsets(s)
-    outlet_destroy_client(rk, rkt, s.main_queue)
+    outlet_destroy_client(rk, rkt, letters_rkt, s.main_queue)
 
 
 cdef void outlet_run(outlet_t *s) noexcept nogil:
@@ -616,6 +647,8 @@ cdef class Outlet:
 
     cdef outlet_t *s
     cdef bytes topic
+    cdef bytes dead_letter_topic
+    cdef bytes workspace
     cdef dict config
 
     def __cinit__(self, *args, **kwargs):
@@ -627,16 +660,20 @@ cdef class Outlet:
 
     def __init__(self, dict config not None, str wsp not None, *, bint output_json,
                  size_t max_line_bytes, size_t max_message_bytes, size_t max_slab_bytes, bytes marker_prefix=b"",
-                 bint transactional=False, bint at_most_once=False):
+                 bint transactional=False, bint at_most_once=False, int64_t propagate_keys_of=0):
         """``config``: librdkafka properties; ``wsp``: the workspace's uid; ``max_slab_bytes``: bound of the envelopes
         that are not delivered yet; ``marker_prefix``: how the marker lines of the `marker` rule begin;
         ``transactional``: `exactly-once`, ``config`` has a transactional.id;
+        ``propagate_keys_of``: PROPAGATE_KEY, the most records in flight whose keys are carried to their lines; 0: none;
         ``at_most_once``: a line that the broker may have is not sent again, ``config`` allows no retries.
 
         Raises ValueError with librdkafka's reason if it refuses a property.
         """
         cdef outlet_t *s = self.s
         cdef bytes uid = wsp.encode()
+        self.workspace = uid
+        s.progress.workspace = self.workspace
+        s.propagate_key = propagate_keys_of > 0
         s.output_json = output_json
         s.max_line_bytes = max_line_bytes
         s.max_message_bytes = max_message_bytes - PRODUCER_OVERHEAD_BYTES
@@ -649,6 +686,8 @@ cdef class Outlet:
         s.pending = <rd_kafka_message_t *>malloc(PRODUCE_BATCH * sizeof(rd_kafka_message_t))
         if marker_open(&s.progress.marker, <const uint8_t *><const char *>marker_prefix, len(marker_prefix)) != 0:
             raise ValueError("the marker's prefix is too long")
+        if s.propagate_key and keys_open(&s.progress.keys, propagate_keys_of) != 0:
+            raise MemoryError
         if s.buffer == NULL or s.pending == NULL or delivery_open(&s.delivery, max_slab_bytes) != 0 \
                 or envelope_init(&s.env, &kernels, <const uint8_t *><const char *>uid, len(uid)) != 0:
             raise MemoryError
@@ -674,6 +713,7 @@ cdef class Outlet:
         cdef outlet_t *s = self.s
         cdef rd_kafka_t *rk = s.rk
         cdef rd_kafka_topic_t *rkt = s.rkt
+        cdef rd_kafka_topic_t *letters_rkt = s.letters_rkt
         cdef rd_kafka_queue_t *main_queue = s.main_queue
         try:
             self.make_client()
@@ -681,10 +721,11 @@ cdef class Outlet:
             s.call_again_ns = monotonic_ns() + CALL_RETRY_MS * <int64_t>1000000
             notice_post(&s.client.notices, NOTICE_ERROR, RDK_ERR__FATAL, str(error).encode())
             return
-        s.rkt = partition_topic_new(s.rk, self.topic) if rkt != NULL else NULL
+        s.rkt = partition_topic_new(s.rk, self.topic, s.propagate_key) if rkt != NULL else NULL
+        s.letters_rkt = rdk.topic_new(s.rk, self.dead_letter_topic, NULL) if letters_rkt != NULL else NULL
         s.partition = RDK_PARTITION_UA
         with nogil:
-            outlet_destroy_client(rk, rkt, main_queue)
+            outlet_destroy_client(rk, rkt, letters_rkt, main_queue)
         s.fatal = s.ready = s.open = s.aborting = False
         s.aborts += 1
         progress_open_transaction(&s.progress, False)
@@ -693,13 +734,15 @@ cdef class Outlet:
         if self.s != NULL:
             if self.s.rk != NULL:       # it never ran
                 with nogil:
-                    outlet_destroy_client(self.s.rk, self.s.rkt, self.s.main_queue)
+                    outlet_drop_letters(self.s)
+                    outlet_destroy_client(self.s.rk, self.s.rkt, self.s.letters_rkt, self.s.main_queue)
             if self.s.delivery.ring != NULL:
                 delivery_close(&self.s.delivery)
             envelope_free(&self.s.env)
             free(self.s.buffer)
             free(self.s.pending)
             free(self.s.returned)
+            keys_close(&self.s.progress.keys)
             progress_detach(&self.s.progress)
             close_if_open(self.s.wake_fd)
             close_if_open(self.s.client.notices.wake_fd)
@@ -726,13 +769,26 @@ cdef class Outlet:
             if self.s.rkt == NULL or name != self.topic:
                 self.take_topic_away()
                 outlet_end_groups(self.s)
-                self.s.rkt = partition_topic_new(self.s.rk, name)
+                self.s.rkt = partition_topic_new(self.s.rk, name, self.s.propagate_key)
                 self.s.partition = RDK_PARTITION_UA
                 self.topic = name
             self.s.flow = PRODUCE
             self.s.last_error = 0
         finally:
             self.leave()
+
+    def bury_in(self, str topic) -> None:
+        """Dead letters go to ``topic`` from now on; None: nowhere, those of records wait, other lines are dropped."""
+        cdef bytes name = topic.encode() if topic is not None else None
+        self.enter()
+        if name != self.dead_letter_topic:
+            if self.s.letters_rkt != NULL:
+                rdk.topic_destroy(self.s.letters_rkt)
+            self.s.letters_rkt = rdk.topic_new(self.s.rk, name, NULL) if name is not None else NULL
+            self.s.letters_retry_at_ns = 0
+            self.s.letter_error = 0
+            self.dead_letter_topic = name
+        self.leave()
 
     def discard(self) -> None:
         """Lines are read, counted and dropped from now on. RuntimeError while lines for a topic are undelivered."""
@@ -900,6 +956,8 @@ cdef class Outlet:
             "undelivered": outlet_undelivered(s),
             "kept_bytes": outlet_kept(s),
             "last_error": s.last_error,
+            "dead_letters_delivered": s.letters_delivered,
+            "dead_letter_error": s.letter_error,
             "transaction_open": s.open,
             "transactions_committed": s.commits,
             "transactions_aborted": s.aborts,

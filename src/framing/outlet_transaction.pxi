@@ -31,6 +31,20 @@ cdef bint outlet_may_frame(outlet_t *s) noexcept nogil:
     return (state != CUT_ASKED and state != CUT_ANYWHERE) or not outlet_may_end(s, state)
 
 
+cdef bint outlet_is_void(const outlet_t *s) noexcept nogil:
+    return s.transactional and cut_state(&s.progress.cut) == CUT_VOID
+
+
+cdef bint outlet_may_send_letters(outlet_t *s) noexcept nogil:
+    """A letter that comes between a cut and its commit belongs to the next transaction."""
+    cdef int state
+    if not s.transactional:
+        return True
+    state = cut_state(&s.progress.cut)
+    return s.ready and not s.fatal and not s.aborting \
+        and (state == CUT_NONE or state == CUT_ASKED or state == CUT_ANYWHERE) and outlet_begin(s)
+
+
 cdef void outlet_fail(outlet_t *s, int code, const char *why) noexcept nogil:
     """The transaction is lost: drop what is not produced, and have what was produced aborted."""
     cdef int i
@@ -42,6 +56,7 @@ cdef void outlet_fail(outlet_t *s, int code, const char *why) noexcept nogil:
     s.aborting = True
     while state != CUT_VOID and not cut_move(&s.progress.cut, state, CUT_VOID):
         state = cut_state(&s.progress.cut)
+    outlet_drop_letters(s)      # behind the change of state: the inlet posts none any more
     outlet_drop_offsets(s)
     if state != CUT_VOID:
         notice_post(&s.client.notices, NOTICE_ABORTED, code, why)
@@ -101,19 +116,20 @@ cdef void outlet_transact(outlet_t *s, int64_t now_ns) noexcept nogil:
     if now_ns < s.call_again_ns:
         return
     if s.fatal:
-        if s.in_flight == 0:
+        if s.in_flight + s.letters_flying == 0:
             s.call = CALL_RENEW
     elif not s.ready:
         s.call = CALL_INIT
     elif s.aborting:
         if not s.open:
             s.aborting = False
-        elif s.in_flight == 0:      # so that the call has no delivery reports to serve
+        elif s.in_flight + s.letters_flying == 0:       # so that the call has no delivery reports to serve
             s.call = CALL_ABORT
     elif state == CUT_OFFSETS:
         if outlet_begin(s):
             s.call = CALL_COMMIT
-    elif (state == CUT_ASKED or state == CUT_ANYWHERE) and outlet_may_end(s, state) and outlet_undelivered(s) == 0:
+    elif (state == CUT_ASKED or state == CUT_ANYWHERE) and outlet_may_end(s, state) and outlet_undelivered(s) == 0 \
+            and not outlet_has_letters(s):
         cut.mark = s.mark
         if cut_move(cut, state, CUT_DELIVERED):
             progress_wake_inlet(&s.progress)

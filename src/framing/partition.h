@@ -20,10 +20,11 @@ static int32_t partition_choose(const rd_kafka_topic_t *topic, const void *key, 
     return partition;
 }
 
-/* As rd_kafka_topic_new with the client's configuration, and this choice of a partition. */
-static rd_kafka_topic_t *partition_topic_new(rd_kafka_t *client, const char *name) {
+/* As rd_kafka_topic_new with the client's configuration, and this choice of a partition; `keyed`: as Java's clients choose
+ * by a record's key, so that the topic's other writers agree. */
+static rd_kafka_topic_t *partition_topic_new(rd_kafka_t *client, const char *name, int keyed) {
     rd_kafka_topic_conf_t *conf = rdk.default_topic_conf_dup(client);
-    rdk.topic_conf_set_partitioner_cb(conf, partition_choose);
+    rdk.topic_conf_set_partitioner_cb(conf, keyed ? rdk.msg_partitioner_murmur2_random : partition_choose);
     return rdk.topic_new(client, name, conf);
 }
 

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "cut.h"
+#include "keys.h"
+#include "letter.h"
 #include "marker.h"
 #include "notices.h"
 
@@ -30,6 +32,9 @@ typedef struct {
     atomic_int inlet_wake_fd;       /* -1: there is no inlet */
     atomic_int outlet_wake_fd;
     cut_t cut;                   /* exactly-once */
+    letterbox_t letters;
+    const char *workspace; /* set once, for the letters' headers */
+    keys_t keys; /* ACK_MODE=line with PROPAGATE_KEY */
     atomic_int transaction_open; /* it may have lines in it */
 } progress_t;
 
@@ -38,6 +43,7 @@ static void progress_open(progress_t *p) {
     pthread_mutex_init(&p->sample_lock, NULL);
     p->fd = -1;
     atomic_init(&p->inlet_wake_fd, -1);
+    letterbox_open(&p->letters);
 }
 
 /* How far STDOUT has been written by the Calculator at this moment. */

@@ -1,8 +1,8 @@
 # Declarations of the C side, and the making of clients: configuration, callbacks, the log.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memmove, memset
+from libc.string cimport memcpy, memmove, memset
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdio cimport snprintf
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
@@ -36,6 +36,12 @@ cdef extern from "<poll.h>" nogil:
     int poll(pollfd *, unsigned long, int)
     short POLLIN, POLLOUT, POLLERR
 
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+    int pthread_mutex_lock(pthread_mutex_t *)
+    int pthread_mutex_unlock(pthread_mutex_t *)
+
 cdef extern from "<sys/prctl.h>" nogil:
     int prctl(int, ...)
     int PR_SET_NAME
@@ -50,6 +56,7 @@ cdef extern from "rdkafka_api.h" nogil:
     ctypedef struct rd_kafka_topic_t
     ctypedef struct rd_kafka_topic_conf_t
     ctypedef struct rd_kafka_queue_t
+    ctypedef struct rd_kafka_headers_t
     ctypedef struct rd_kafka_message_t:
         int err
         rd_kafka_topic_t *rkt
@@ -80,6 +87,7 @@ cdef extern from "rdkafka_api.h" nogil:
     int RDK_MSG_STATUS_NOT_PERSISTED
     int RDK_ERR_NONE, RDK_ERR__QUEUE_FULL, RDK_ERR__ASSIGN_PARTITIONS, RDK_ERR__REVOKE_PARTITIONS
     int RDK_ERR__PURGE_QUEUE, RDK_ERR__PURGE_INFLIGHT, RDK_ERR__FATAL
+    int RDK_V_END, RDK_V_RKT, RDK_V_PARTITION, RDK_V_VALUE, RDK_V_KEY, RDK_V_OPAQUE, RDK_V_HEADERS
     int RDK_ERR_MSG_SIZE_TOO_LARGE, RDK_ERR_RECORD_LIST_TOO_LARGE, RDK_ERR_INVALID_RECORD
     ctypedef struct rdk_api_t:
         const char *version_str() noexcept nogil
@@ -146,18 +154,26 @@ cdef extern from "rdkafka_api.h" nogil:
         bint error_is_retriable(const void *) noexcept nogil
         bint error_txn_requires_abort(const void *) noexcept nogil
         int produce_batch(rd_kafka_topic_t *, int32_t, int, rd_kafka_message_t *, int) noexcept nogil
+        int producev(rd_kafka_t *, ...) noexcept nogil
+        const char *topic_name(const rd_kafka_topic_t *) noexcept nogil
+        rd_kafka_topic_t *topic_new(rd_kafka_t *, const char *, rd_kafka_topic_conf_t *) noexcept nogil
+        rd_kafka_headers_t *headers_new(size_t) noexcept nogil
+        rd_kafka_headers_t *headers_copy(const rd_kafka_headers_t *) noexcept nogil
+        void headers_destroy(rd_kafka_headers_t *) noexcept nogil
+        int header_add(rd_kafka_headers_t *, const char *, ssize_t, const void *, ssize_t) noexcept nogil
+        int message_headers(const rd_kafka_message_t *, rd_kafka_headers_t **) noexcept nogil
     rdk_api_t rdk
     int rdk_load(const char *, char *, size_t)
 
 cdef extern from "partition.h" nogil:
-    rd_kafka_topic_t *partition_topic_new(rd_kafka_t *, const char *)
+    rd_kafka_topic_t *partition_topic_new(rd_kafka_t *, const char *, bint)
     int partition_produce_first(rd_kafka_topic_t *, rd_kafka_message_t *, int32_t *)
 
 cdef extern from "notices.h" nogil:
     enum:
         NOTICE_LOG, NOTICE_ERROR, NOTICE_OVERSIZE_LINE, NOTICE_UNPRODUCIBLE, NOTICE_FATAL, NOTICE_ASSIGNED
         NOTICE_REVOKED, NOTICE_STDIN_BROKEN, NOTICE_STDIN_CLOSED, NOTICE_STDOUT_ENDED, NOTICE_PROTOCOL
-        NOTICE_ECHO_OWED, NOTICE_ABORTED, NOTICE_CLOSED
+        NOTICE_ECHO_OWED, NOTICE_ABORTED, NOTICE_CLEARED, NOTICE_LETTER_REFUSED, NOTICE_CLOSED
     ctypedef struct notice_t:
         int kind
         int code
@@ -202,12 +218,76 @@ cdef extern from "cut.h" nogil:
     int cut_state(const cut_t *)
     bint cut_move(cut_t *, int, int)
 
+cdef extern from "delivery.h" nogil:
+    int BATCHES
+    size_t SLAB_BYTES
+    ctypedef struct slab_t:
+        size_t used
+        uint8_t *data
+    ctypedef struct batch_t:
+        slab_t *slab
+        int32_t outstanding
+    ctypedef struct delivery_t:
+        batch_t *ring
+        slab_t *current
+        unsigned count
+        int64_t slabs_live
+        size_t slab_bytes
+        int64_t done_end, done_mark
+    int delivery_open(delivery_t *, size_t)
+    void delivery_close(delivery_t *)
+    int slab_reserve(delivery_t *, size_t)
+    batch_t *batch_open(delivery_t *)
+    void batch_add(delivery_t *, batch_t *)
+    void batch_seal(batch_t *, int64_t, int64_t)
+    void delivery_advance(delivery_t *)
+
+cdef extern from "letter.h" nogil:
+    int64_t LETTERS_MAX, LETTERS_MAX_BYTES
+    int LETTER_WAITS, LETTER_FLIES, LETTER_DELIVERED
+    ctypedef struct letter_t:
+        letter_t *next
+        const void *value
+        const void *key
+        size_t value_bytes, key_bytes
+        void *headers
+        batch_t *batch
+        int64_t number
+        int state
+        bint given_up
+    ctypedef struct letters_t:
+        letter_t *first
+    ctypedef struct letterbox_t:
+        pthread_mutex_t lock
+        letters_t posted
+        int64_t issued, delivered
+    void letters_add(letters_t *, letter_t *)
+    letter_t *letters_take(letters_t *)
+    int64_t letterbox_bytes(letterbox_t *)
+    letter_t *letter_new(letterbox_t *, const void *, size_t, const void *, size_t, bint)
+    void letter_free(letterbox_t *, letter_t *)
+    int64_t letterbox_post(letterbox_t *, letter_t *)
+
+cdef extern from "keys.h" nogil:
+    ctypedef struct keys_t:
+        void *slots
+    int keys_open(keys_t *, int64_t)
+    void keys_close(keys_t *)
+    void keys_lock(keys_t *)
+    void keys_unlock(keys_t *)
+    int keys_note(keys_t *, int64_t, const void *, size_t)
+    int64_t keys_bytes(const keys_t *, int64_t)
+    const uint8_t *keys_data(const keys_t *, int64_t)
+
 cdef extern from "progress.h" nogil:
     ctypedef struct progress_t:
         int fd
         int64_t read_position
         marker_t marker
         cut_t cut
+        letterbox_t letters
+        const char *workspace
+        keys_t keys
         int outlet_wake_fd
     void progress_wake_inlet(progress_t *)
     void progress_wake_outlet(progress_t *)
@@ -236,7 +316,8 @@ cdef extern from "progress.h" nogil:
 
 # Names of notice kinds, in the order of notices.h.
 NOTICE_KINDS = ("log", "error", "oversize-line", "unproducible", "fatal", "assigned", "revoked", "stdin-broken",
-                "stdin-closed", "stdout-ended", "protocol", "echo-owed", "aborted", "closed")
+                "stdin-closed", "stdout-ended", "protocol", "echo-owed", "aborted", "cleared",
+                "letter-refused", "closed")
 
 
 cdef int64_t monotonic_ns() noexcept nogil:

@@ -17,6 +17,7 @@ typedef struct rd_kafka_conf_s rd_kafka_conf_t;
 typedef struct rd_kafka_topic_s rd_kafka_topic_t;
 typedef struct rd_kafka_topic_conf_s rd_kafka_topic_conf_t;
 typedef struct rd_kafka_queue_s rd_kafka_queue_t;
+typedef struct rd_kafka_headers_s rd_kafka_headers_t;
 
 typedef struct rd_kafka_message_s {
     int err;
@@ -73,6 +74,9 @@ enum {
     RDK_ERR_RECORD_LIST_TOO_LARGE = 18,
     RDK_ERR_INVALID_RECORD = 87,
 };
+
+/* Tags of the arguments of rd_kafka_producev. */
+enum { RDK_V_END, RDK_V_TOPIC, RDK_V_RKT, RDK_V_PARTITION, RDK_V_VALUE, RDK_V_KEY, RDK_V_OPAQUE, RDK_V_HEADERS = 10 };
 
 typedef void (*rdk_dr_msg_cb)(rd_kafka_t *, const rd_kafka_message_t *, void *);
 typedef void (*rdk_rebalance_cb)(rd_kafka_t *, int, rd_kafka_topic_partition_list_t *, void *);
@@ -152,7 +156,16 @@ typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, si
     X(int, error_is_fatal, (const void *))                                                                             \
     X(int, error_is_retriable, (const void *))                                                                         \
     X(int, error_txn_requires_abort, (const void *))                                                                   \
-    X(int, produce_batch, (rd_kafka_topic_t *, int32_t, int, rd_kafka_message_t *, int))
+    X(int, produce_batch, (rd_kafka_topic_t *, int32_t, int, rd_kafka_message_t *, int))                               \
+    X(int, producev, (rd_kafka_t *, ...))                                                                              \
+    X(const char *, topic_name, (const rd_kafka_topic_t *))                                                            \
+    X(int32_t, msg_partitioner_murmur2_random,                                                                         \
+      (const rd_kafka_topic_t *, const void *, size_t, int32_t, void *, void *))                                       \
+    X(rd_kafka_headers_t *, headers_new, (size_t))                                                                     \
+    X(rd_kafka_headers_t *, headers_copy, (const rd_kafka_headers_t *))                                                \
+    X(void, headers_destroy, (rd_kafka_headers_t *))                                                                   \
+    X(int, header_add, (rd_kafka_headers_t *, const char *, ssize_t, const void *, ssize_t))                           \
+    X(int, message_headers, (const rd_kafka_message_t *, rd_kafka_headers_t **))
 /* clang-format on */
 
 typedef struct {

@@ -218,6 +218,9 @@ class Daemon:
             output_stuck_for_s=self._output_standstill.for_s(
                 outlet.get("lines_delivered", 0), now_s, full=outlet.get("output_full", 0) > 0
             ),
+            poison=relay.poison,
+            dead_letter_stream=self._settings.dead_letter_stream,
+            dead_letter_error=relay.dead_letter_error,
             log_lines_dropped=dropped_lines(),
         )
 

@@ -79,6 +79,11 @@ class Facts:
     """STDIN is full and the Calculator has read nothing of it; None while it reads."""
     output_stuck_for_s: float | None = None
     """The way to Kafka is full and no line was delivered; None while lines are."""
+    poison: str | None = None
+    """The record that ends the Calculator and is tried again alone, because there is no dead letter stream for it."""
+    dead_letter_stream: str | None = None
+    dead_letter_error: str | None = None
+    """Why the dead letter stream takes nothing now."""
     log_lines_dropped: int = 0
     """Lines that the log's reader did not take in time."""
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -143,6 +148,7 @@ def _supervisor_problems(facts: Facts) -> Iterator[CheckReport]:
     yield from _route_problems(facts)
     yield from _agent_problems(facts)
     yield from _kafka_problems(facts)
+    yield from _dead_letter_problems(facts)
     yield from _dropped(facts)
 
 
@@ -232,13 +238,29 @@ def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
         )
 
 
+def _dead_letter_problems(facts: Facts) -> Iterator[CheckReport]:
+    if facts.poison is not None:
+        yield CheckReport(
+            CRITICAL,
+            f"the record at {facts.poison} ends the Calculator each time; it is tried again alone and nothing behind it is "
+            "taken, nothing is lost; mend the Calculator, or set DEAD_LETTER_STREAM to put such records aside",
+        )
+    if facts.dead_letter_error is not None:
+        yield CheckReport(
+            CRITICAL,
+            f"dead letter stream '{facts.dead_letter_stream}': {shown(facts.dead_letter_error, 400)}; the records for it "
+            "wait, and what is behind them is not acknowledged; look at the topic, its max.message.bytes and the right to "
+            "write to it",
+        )
+
+
 def _dropped(facts: Facts) -> Iterator[CheckReport]:
     oversize = facts.outlet.get("lines_oversize", 0)
     unproducible = facts.outlet.get("lines_unproducible", 0)
     if oversize:
         yield CheckReport(
             WARNING,
-            f"{_count(oversize, 'line')} of the Calculator over MAX_LINE_BYTES dropped since the Supervisor started; "
+            f"{_count(oversize, 'line')} of the Calculator over MAX_LINE_BYTES {_fate(facts)} since the Supervisor started; "
             "raise it, and the broker's limit with it, or print shorter lines",
         )
     if unproducible:
@@ -247,6 +269,10 @@ def _dropped(facts: Facts) -> Iterator[CheckReport]:
             f"{_count(unproducible, 'line')} of the Calculator that the broker does not take dropped since the "
             "Supervisor started; the log says why",
         )
+
+
+def _fate(facts: Facts) -> str:
+    return "dropped" if facts.dead_letter_stream is None else "cut to dead letters"
 
 
 def _calculator(facts: Facts) -> tuple[str, str]:

@@ -26,6 +26,7 @@ from supervisor._framing import Inlet, Outlet, load
 from supervisor.calculator import ExitStatus, Run
 from supervisor.errors import KafkaError
 from supervisor.logs import state_changed
+from supervisor.poison import Inquest, Suspect, Verdict
 from supervisor.route import Route
 from supervisor.settings import Settings
 from supervisor.standstill import Standstill
@@ -65,6 +66,11 @@ class Relay:
         self._end_at_s: float | None = None  # of a stop or a drain: when a dead run's lines must have been taken
         self._stdout_ended = asyncio.Event()
         self._hang = Standstill()
+        self._inquest = Inquest()
+        self._fault_is_ours = False  # the run was ended for something that is no failure of the Calculator
+        self.poison: str | None = None
+        """What record ends the Calculator and is tried again alone, while there is nowhere else for it to go."""
+        self.dead_letter_error: str | None = None
         self._complaints: dict[str, tuple[int, float]] = {}
         self._outlet: Outlet
         self._outlet_end: StreamEnd
@@ -86,7 +92,9 @@ class Relay:
                 marker_prefix=self._settings.marker_prefix if self._settings.ack_mode == "marker" else b"",
                 transactional=self._transactional,
                 at_most_once=self._settings.processing_guarantee == "at-most-once",
+                propagate_keys_of=self._settings.max_in_flight_records if self._settings.propagate_key else 0,
             )
+            self._outlet.bury_in(self._settings.dead_letter_stream)
         except ValueError as error:
             raise KafkaError(f"the Kafka producer cannot be made: {error}; look at the KAFKA_ settings") from None
         self._outlet_end = StreamEnd("outgoing", "", self._outlet, self._on_outlet_notice)
@@ -123,6 +131,9 @@ class Relay:
             if self._transactional and self._leaves_lines():
                 self._outlet.abort()
             again = self._inlet.detach(finished=finished)
+            if status.code != 0 and not run.terminate_sent and not self._fault_is_ours:
+                self._hold_inquest(self._inlet, status)
+        self._fault_is_ours = False
         self._close_held_stdin()
         self._run = None
         if again:
@@ -136,6 +147,32 @@ class Relay:
             and inlet["unacknowledged"] > 0
             and self._outlet.snapshot()["lines_since_marker"] > 0
         )
+
+    def _hold_inquest(self, inlet: Inlet, status: ExitStatus) -> None:
+        """A run failed: was it a record?"""
+        found = inlet.suspect()
+        suspect = Suspect(*found) if found is not None else None
+        alone = inlet.snapshot()["written_alone"] > 0
+        verdict = self._inquest.failed(suspect, alone=alone, max_attempts=self._settings.poison_max_attempts)
+        if verdict is Verdict.NOTHING or suspect is None:
+            return
+        attempts = self._inquest.attempts
+        place = {"topic": _incoming(self.route), "partition": suspect.partition, "offset": suspect.offset}
+        if verdict is Verdict.ISOLATE:
+            log.warning("a record may be what ends the Calculator: what it had read is written alone now, one by one",
+                        attempts=attempts, exit=str(status), **place)  # fmt: skip
+            inlet.isolate()
+        elif self._settings.dead_letter_stream is not None:
+            log.error("the record ends the Calculator and becomes a dead letter", attempts=attempts, exit=str(status),
+                      dead_letter_stream=self._settings.dead_letter_stream, **place)  # fmt: skip
+            why = f"the Calculator ended with {status} when it got this record alone, after {attempts - 1} failures"
+            inlet.bury(suspect.partition, suspect.offset, why)
+            self.poison = None
+        else:
+            self.poison = f"{_incoming(self.route)}, {suspect}"
+            log.error("the record ends the Calculator: it is tried again alone, nothing behind it is written",
+                      attempts=attempts, exit=str(status), remedy="set DEAD_LETTER_STREAM, or mend the Calculator",
+                      **place)  # fmt: skip
 
     def look_for_hang(self) -> None:
         """CALCULATOR_TIMEOUT: end a run that has records to answer and neither reads nor prints; call it now and then.
@@ -324,7 +361,7 @@ class Relay:
                 ack_readahead_bytes=settings.ack_readahead_bytes,
                 ack_idle_s=settings.ack_idle_s,
                 revoke_grace_s=settings.adoption_graceperiod_s,
-                replace_newlines=settings.input_newlines == "space",
+                input_newlines=settings.input_newlines,
                 ack_mode=settings.ack_mode,
                 commit_ahead=settings.processing_guarantee == "at-most-once",
                 transactional=self._transactional,
@@ -432,6 +469,9 @@ class Relay:
         self._complain(
             "lines_lost", counters, "lines lost: the broker may have them, and at-most-once sends none again"
         )
+        if counters["dead_letter_error"] == 0:
+            self.dead_letter_error = None
+        self._complain("dead_letters_delivered", counters, "dead letters delivered", unit="records")
         self._complain("lines_repaired", counters, "lines with bytes that are no UTF-8 were repaired")
         return counters
 
@@ -439,12 +479,12 @@ class Relay:
         """Of each partition: (acknowledged offset, high watermark), negative where not known."""
         return self._inlet.lag() if self._inlet is not None else {}
 
-    def _complain(self, counter: str, counters: Mapping[str, int], event: str) -> None:
+    def _complain(self, counter: str, counters: Mapping[str, int], event: str, unit: str = "lines") -> None:
         """Log what is counted: at once the first time, then not more often than people can read."""
         said, at_s = self._complaints.get(counter, (0, 0.0))
         now_s = time.monotonic()
         if counters[counter] > said and (said == 0 or now_s - at_s >= _COMPLAINT_INTERVAL_S):
-            log.warning(event, lines=counters[counter] - said, total=counters[counter])
+            log.warning(event, **{unit: counters[counter] - said}, total=counters[counter])
             self._complaints[counter] = (counters[counter], now_s)
 
     def _on_inlet_notice(self, kind: str, code: int, text: str) -> None:
@@ -461,6 +501,9 @@ class Relay:
                 unacknowledged_records=self._in_flight()["records"],
                 remedy="let it print each line that begins with MARKER_PREFIX as it is",
             )
+        elif kind == "cleared":
+            self.poison = None
+            log.info("every record that was written alone was answered; the flow goes on")
         elif kind == "stdin-broken":
             log.debug("the Calculator closed its STDIN", errno=code)
 
@@ -472,9 +515,17 @@ class Relay:
             if self._run is None and self._inlet is not None:
                 self._inlet.forget()
             elif self._outlet.voided and not self._run_exited:
+                self._fault_is_ours = True
                 self._fail_run(f"the Kafka transaction was aborted: {text}")
+        elif kind == "letter-refused":
+            self.dead_letter_error = text
+            log.error("the dead letter stream does not take a record; it waits, and all behind it",
+                      topic=self._settings.dead_letter_stream, error=text, code=code)  # fmt: skip
         elif kind == "oversize-line":
-            log.error("line over MAX_LINE_BYTES dropped", max_line_bytes=code)
+            if self._settings.dead_letter_stream is None:
+                log.error("line over MAX_LINE_BYTES dropped", max_line_bytes=code)
+            else:
+                log.error("line over MAX_LINE_BYTES: its beginning becomes a dead letter", max_line_bytes=code)
         elif kind == "unproducible":
             log.error("line dropped: the broker does not take it", topic=_outgoing(self.route), error=text)
 

@@ -71,21 +71,20 @@ def _matching(pattern: str, expected: str, text: str) -> str:
     return text
 
 
-def _one_of(choices: tuple[str, ...], later: tuple[str, ...], text: str) -> str:
-    """Accept one of ``choices`` in any case; ``later`` are those that a coming version knows."""
+def _one_of(choices: tuple[str, ...], text: str) -> str:
+    """Accept one of ``choices`` in any case."""
     for choice in choices:
         if text.lower() == choice.lower():
             return choice
-    not_yet = "not available in this version yet, " if text.lower() in later else ""
-    raise ValueError(f"{not_yet}expected {' or '.join(choices)}")
+    raise ValueError(f"expected {' or '.join(choices)}")
 
 
-def _choice(*choices: str, later: tuple[str, ...] = ()) -> BeforeValidator:
-    return BeforeValidator(partial(_one_of, choices, later))
+def _choice(*choices: str) -> BeforeValidator:
+    return BeforeValidator(partial(_one_of, choices))
 
 
 def _log_level(text: str) -> str:
-    return "warning" if text.lower() == "warn" else _one_of(("debug", "info", "warning", "error"), (), text)
+    return "warning" if text.lower() == "warn" else _one_of(("debug", "info", "warning", "error"), text)
 
 
 def _kv_directory(text: str) -> str:
@@ -112,6 +111,10 @@ def _utf8(text: str) -> str:
     return text
 
 
+def _topic(text: str | None) -> str | None:
+    return None if text is None else _matching(TOPIC_PATTERN, "a topic's name: up to 249 letters, digits and . _ -", text)
+
+
 def _certificates(text: str) -> str:
     """Check a file or directory of CA certificates."""
     return text if Path(text).is_dir() else _readable(text)
@@ -124,6 +127,9 @@ Boolean = Annotated[bool, BeforeValidator(values.boolean)]
 Secret = Annotated[SecretStr, BeforeValidator(_utf8)]
 ReadableFile = Annotated[str, BeforeValidator(_readable)]
 CertificatesPath = Annotated[str, BeforeValidator(_certificates)]
+
+TOPIC_PATTERN: Final = r"(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}"
+"""Kafka's rule."""
 
 NODE_ID_PATTERN = r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,128}"
 
@@ -241,8 +247,26 @@ class Settings(BaseModel):
     ]
     input_newlines: Annotated[
         str,
-        Variable("a newline inside a value becomes a space, or splits it into several lines: space or split", "space"),
-        _choice("space", "split", later=("reject",)),
+        Variable(
+            "a newline inside a value becomes a space, splits it into several lines, or makes it a dead letter: space,"
+            " split or reject",
+            "space",
+        ),
+        _choice("space", "split", "reject"),
+    ]
+    propagate_key: Annotated[
+        Boolean, Variable("with ACK_MODE=line, a record's key becomes the key of its line's record", "false")
+    ]
+    poison_max_attempts: Annotated[
+        int,
+        Variable("failures of the Calculator with the same record before it is suspected and written alone", "3"),
+        BeforeValidator(values.whole),
+        AfterValidator(partial(_between, 1, 1_000_000)),
+    ]
+    dead_letter_stream: Annotated[
+        str | None,
+        Variable("topic for records that end the Calculator, and for what cannot become a record"),
+        BeforeValidator(_topic),
     ]
     calculator_timeout_s: Annotated[
         PositiveDuration | None,
@@ -406,7 +430,9 @@ def _read_secrets(given: Mapping[str, _Given]) -> tuple[dict[str, str], list[str
 
 
 def _unpaired(given: Mapping[str, _Given]) -> Iterator[str]:
-    """Modes in which a transaction cannot tell which lines belong to which record."""
+    """Settings that do not go together."""
+    yield from _without_effect(given)
+    # Modes in which a transaction cannot tell which lines belong to which record.
     if "processing_guarantee" not in given or given["processing_guarantee"].text.lower() != "exactly-once":
         return
     name = given["processing_guarantee"].name
@@ -422,6 +448,20 @@ def _unpaired(given: Mapping[str, _Given]) -> Iterator[str]:
             f"{name}: exactly-once with ACK_MODE line and INPUT_NEWLINES split: a transaction could end inside a "
             "record; expected INPUT_NEWLINES space, or ACK_MODE marker"
         )
+
+
+def _without_effect(given: Mapping[str, _Given]) -> Iterator[str]:
+    mode_name, mode = given.get("ack_mode", _Given("ACK_MODE", "demand"))
+    newlines_name, newlines = given.get("input_newlines", _Given("INPUT_NEWLINES", "space"))
+    if newlines.lower() == "reject" and "dead_letter_stream" not in given:
+        yield f"{newlines_name}: reject without a stream for what is rejected; expected DEAD_LETTER_STREAM with it"
+    name, carried = given.get("propagate_key", _Given("PROPAGATE_KEY", "false"))
+    if carried.lower() != "true":
+        return
+    if mode.lower() != "line":
+        yield f"{name}: only one line for each record can have its key; expected {mode_name} line with it"
+    if newlines.lower() == "split":
+        yield f"{name}: only one line for each record can have its key; expected {newlines_name} space or reject with it"
 
 
 def _contradictions(given: Mapping[str, _Given], secrets: Mapping[str, str]) -> Iterator[str]:

@@ -86,7 +86,7 @@ def an_inlet(cluster: Mock, outlet: Outlet) -> Inlet:
         ack_readahead_bytes=65536,
         ack_idle_s=1.0,
         revoke_grace_s=1.0,
-        replace_newlines=True,
+        input_newlines="space",
         ack_mode="demand",
         commit_ahead=False,
     )

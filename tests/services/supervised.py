@@ -19,7 +19,8 @@ from .process import free_ports, spawn
 from .topics import Kafka
 
 _SETTINGS = (
-    "BDZ_", "KAFKA_", "CONSUL_", "LOG_", "HTTP_", "ACK_", "MAX_", "NODE_ID", "PROGRAM", "OUTPUT_JSON", "INPUT_NEWLINES"
+    "BDZ_", "KAFKA_", "CONSUL_", "LOG_", "HTTP_", "ACK_", "MAX_", "NODE_ID", "PROGRAM", "OUTPUT_JSON",
+    "INPUT_NEWLINES", "DEAD_", "POISON_", "PROPAGATE_"
 )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ class Record(NamedTuple):
     timestamp_ms: int
     key: bytes | None
     value: Value
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 _COORDINATOR_AWAY = {
@@ -139,10 +140,20 @@ class Kafka:
             assert time.monotonic() < end, f"{group} committed {offsets} of {topic} in {deadline_s} s, expected {total}"
             time.sleep(0.05)
 
-    def produce(self, topic: str, values: Iterable[Value], *, partition: int | None = None, **options: Any) -> None:
+    def produce(
+        self,
+        topic: str,
+        values: Iterable[Value],
+        *,
+        partition: int | None = None,
+        keys: Sequence[bytes | None] = (),
+        headers: Sequence[tuple[str, bytes]] = (),
+        **options: Any,
+    ) -> None:
         """Append the values in order, all acknowledged on return; round robin over partitions unless one is given.
 
-        ``options`` are librdkafka properties with ``_`` for ``.``.
+        ``keys``: one for each value; the partition follows from it then, as Java's clients choose. ``headers`` are those
+        of every record. ``options`` are librdkafka properties with ``_`` for ``.``.
         """
         config = (
             self._common
@@ -153,6 +164,7 @@ class Kafka:
                 "message.max.bytes": 10_000_000,
                 "queue.buffering.max.messages": 500_000,
                 "enable.idempotence": True,
+                "partitioner": "murmur2_random",
             }
             | {key.replace("_", "."): value for key, value in options.items()}
         )
@@ -163,11 +175,15 @@ class Kafka:
             if error is not None:
                 failed.append(error)
 
-        targets = [partition] if partition is not None else self.partitions(topic)
+        targets = [partition] if partition is not None else [-1] if keys else self.partitions(topic)
         for number, value in enumerate(values):
+            target = targets[number % len(targets)]
+            key = keys[number] if keys else None
             while True:
                 try:
-                    producer.produce(topic, value, partition=targets[number % len(targets)], on_delivery=delivered)
+                    producer.produce(
+                        topic, value, key, partition=target, headers=list(headers) or None, on_delivery=delivered
+                    )
                     break
                 except BufferError:
                     producer.poll(0.1)
@@ -223,4 +239,5 @@ def _record(message: Message) -> Record:
     partition, offset = message.partition(), message.offset()
     assert partition is not None
     assert offset is not None
-    return Record(partition, offset, timestamp_ms, message.key(), message.value())
+    headers = tuple((name, text) for name, text in message.headers() or ())
+    return Record(partition, offset, timestamp_ms, message.key(), message.value(), headers)

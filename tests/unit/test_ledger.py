@@ -14,9 +14,9 @@ from supervisor._framing import Ledger
 ALL = 1 << 30
 
 
-def ledger(*, records: int = 100, nbytes: int = ALL, partitions: int = 1, replace_newlines: bool = True) -> Ledger:
+def ledger(*, records: int = 100, nbytes: int = ALL, partitions: int = 1, input_newlines: str = "space") -> Ledger:
     """Return a ledger with partitions 0 to ``partitions`` - 1 assigned."""
-    made = Ledger(records, nbytes, replace_newlines)
+    made = Ledger(records, nbytes, input_newlines)
     for partition in range(partitions):
         made.assign(partition)
     return made
@@ -45,7 +45,7 @@ def test_each_value_is_one_line(value: bytes | None, line: bytes) -> None:
 
 def test_newlines_are_left_alone_on_request() -> None:
     """INPUT_NEWLINES=split writes the value as it is."""
-    made = ledger(replace_newlines=False)
+    made = ledger(input_newlines="split")
     made.append(0, 0, b"a\nb")
     assert made.write(ALL) == b"a\nb\n"
 

@@ -13,9 +13,9 @@ from supervisor._framing import Ledger
 ALL = 1 << 30
 
 
-def ledger(*, replace_newlines: bool = True) -> Ledger:
+def ledger(*, input_newlines: str = "space") -> Ledger:
     """Return a ledger that counts lines, with partition 0 assigned."""
-    made = Ledger(100, ALL, replace_newlines, ack_mode="line")
+    made = Ledger(100, ALL, input_newlines, ack_mode="line")
     made.assign(0)
     return made
 
@@ -34,7 +34,7 @@ def test_a_line_delivered_acknowledges_one_record() -> None:
 
 def test_a_split_record_waits_for_its_last_line() -> None:
     """INPUT_NEWLINES=split: so many lines as the value has."""
-    made = ledger(replace_newlines=False)
+    made = ledger(input_newlines="split")
     made.append(0, 0, b"a\nb\n")
     made.append(0, 1, b"\n\n\n")
     assert made.write(ALL) == b"a\nb\n\n\n\n"
@@ -92,7 +92,7 @@ class LinesMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.real = Ledger(1000, ALL, False, ack_mode="line")
+        self.real = Ledger(1000, ALL, "split", ack_mode="line")
         self.real.assign(0)
         self.records: list[Record] = []
         self.head = self.answered = self.cursor = 0

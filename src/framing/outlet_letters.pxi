@@ -1,0 +1,178 @@
+# The outlet's part of dead letters: it takes those of records out of the box, makes those of lines, and sends them all.
+
+cdef enum:
+    LETTER_RETRY_MS = 1000          # after an error that may pass
+    LETTER_REFUSED_RETRY_MS = 10000 # after a refusal: somebody has to raise a limit first
+    LETTER_TAG = 1                  # in the opaque of a letter, which is no batch
+
+
+cdef rd_kafka_headers_t *letter_headers(progress_t *p, const char *stage, const char *cause, const char *why,
+                                        const char *topic) noexcept nogil:
+    """The headers of Kafka Connect's dead letter queues, but for those of the record's place."""
+    cdef rd_kafka_headers_t *headers = rdk.headers_new(8)
+    letter_headers_add(headers, p, stage, cause, why, topic)
+    return headers
+
+
+cdef void letter_headers_add(rd_kafka_headers_t *headers, progress_t *p, const char *stage, const char *cause,
+                             const char *why, const char *topic) noexcept nogil:
+    rdk.header_add(headers, b"__connect.errors.topic", -1, topic, -1)
+    rdk.header_add(headers, b"__connect.errors.connector.name", -1, p.workspace, -1)
+    rdk.header_add(headers, b"__connect.errors.stage", -1, stage, -1)
+    rdk.header_add(headers, b"__connect.errors.exception.class.name", -1, cause, -1)
+    rdk.header_add(headers, b"__connect.errors.exception.message", -1, why, -1)
+
+
+cdef bint outlet_buries(const outlet_t *s) noexcept nogil:
+    return s.letters_rkt != NULL and s.flow != DISCARD
+
+
+cdef bint outlet_bury(outlet_t *s, const void *value, size_t n, batch_t *batch, bint copied, const char *cause,
+                      const char *why) noexcept nogil:
+    """A line that cannot become a record gets a dead letter. Returns False if there is no room for its copy."""
+    cdef letter_t *letter
+    cdef int64_t held = letterbox_bytes(&s.progress.letters)
+    if copied and held > 0 and held + <int64_t>n > LETTERS_MAX_BYTES:
+        return False
+    letter = letter_new(&s.progress.letters, value, n, NULL, 0, copied)
+    if letter == NULL:
+        return False
+    letter.batch = batch
+    letter.headers = letter_headers(&s.progress, b"KAFKA_PRODUCE", cause, why, rdk.topic_name(s.letters_rkt)
+                                    if s.rkt == NULL else rdk.topic_name(s.rkt))
+    letters_add(&s.letters, letter)
+    return True
+
+
+cdef bint outlet_oversize(outlet_t *s, const uint8_t *line) noexcept nogil:
+    """A line over the limit: its beginning becomes a dead letter, or all of it is dropped. False: no room, wait."""
+    cdef batch_t *batch
+    if outlet_buries(s) and not outlet_is_void(s):
+        batch = batch_open(&s.delivery)
+        if batch == NULL or not outlet_bury(s, line, s.max_line_bytes, batch, True, b"supervisor.LineTooLong",
+                                            b"the line is longer than MAX_LINE_BYTES; this is its beginning"):
+            s.letters_full = True
+            return False
+        batch.outstanding += 1
+    s.lines_oversize += 1
+    notice_post(&s.client.notices, NOTICE_OVERSIZE_LINE, <int>s.max_line_bytes, b"")
+    return True
+
+
+cdef void outlet_free_letter(outlet_t *s, letter_t *letter) noexcept nogil:
+    rdk.headers_destroy(<rd_kafka_headers_t *>letter.headers)
+    letter_free(&s.progress.letters, letter)
+
+
+cdef void outlet_letter_failed(outlet_t *s, letter_t *letter, int error) noexcept nogil:
+    """It was not taken. A line's is then dropped, as where there is no stream for it; a record's is offered again."""
+    cdef bint refused = is_refusal(error)
+    if refused and letter.batch != NULL:
+        s.lines_unproducible += 1
+        notice_post(&s.client.notices, NOTICE_UNPRODUCIBLE, error, rdk.err2str(error))
+        letter.state = LETTER_DELIVERED
+        return
+    if error != s.letter_error:
+        s.letter_error = error
+        notice_post(&s.client.notices, NOTICE_LETTER_REFUSED, error, rdk.err2str(error))
+    s.letters_retry_at_ns = monotonic_ns() + MS * (LETTER_REFUSED_RETRY_MS if refused else LETTER_RETRY_MS)
+
+
+cdef void outlet_letter_reported(outlet_t *s, letter_t *letter, const rd_kafka_message_t *m) noexcept nogil:
+    """Its delivery report."""
+    s.letters_flying -= 1
+    letter.state = LETTER_WAITS
+    if letter.given_up:
+        outlet_free_letter(s, letter)
+    elif m.err == RDK_ERR_NONE:
+        letter.state = LETTER_DELIVERED
+        s.letters_delivered += 1
+        s.letter_error = 0
+    elif s.transactional:
+        s.lost_code = m.err     # it comes again with its record
+    elif m.err == RDK_ERR__PURGE_QUEUE or m.err == RDK_ERR__PURGE_INFLIGHT:
+        pass                    # lines were given up, and it went with them: it is sent again
+    elif s.at_most_once and not is_refusal(m.err) and rdk.message_status(m) != RDK_MSG_STATUS_NOT_PERSISTED:
+        letter.state = LETTER_DELIVERED
+        s.lines_lost += 1       # or not: the broker may have it, so it must not be sent again
+    else:
+        outlet_letter_failed(s, letter, m.err)
+
+
+cdef void outlet_take_posted(outlet_t *s) noexcept nogil:
+    cdef letterbox_t *box = &s.progress.letters
+    cdef letter_t *letter
+    pthread_mutex_lock(&box.lock)
+    letter = letters_take(&box.posted)
+    while letter != NULL:
+        letters_add(&s.letters, letter)
+        letter = letters_take(&box.posted)
+    pthread_mutex_unlock(&box.lock)
+
+
+cdef void outlet_send_letters(outlet_t *s, int64_t now_ns) noexcept nogil:
+    """Hand the letters that wait to librdkafka, and let go of those that are delivered."""
+    cdef letter_t *letter
+    outlet_take_posted(s)
+    outlet_file_letters(s)
+    if s.letters.first == NULL or s.letters_rkt == NULL or now_ns < s.letters_retry_at_ns \
+            or not outlet_may_send_letters(s):
+        return
+    letter = s.letters.first
+    while letter != NULL:
+        if letter.state == LETTER_WAITS and not outlet_send_letter(s, letter):
+            break
+        letter = letter.next
+
+
+cdef bint outlet_send_letter(outlet_t *s, letter_t *letter) noexcept nogil:
+    """Returns whether the next one may be tried."""
+    cdef rd_kafka_headers_t *headers = rdk.headers_copy(<rd_kafka_headers_t *>letter.headers)
+    cdef int error = rdk.producev(
+        s.rk, RDK_V_RKT, s.letters_rkt, RDK_V_PARTITION, RDK_PARTITION_UA,
+        RDK_V_VALUE, <void *>letter.value, letter.value_bytes, RDK_V_KEY, <void *>letter.key, letter.key_bytes,
+        RDK_V_OPAQUE, <void *>(<uintptr_t>letter | LETTER_TAG), RDK_V_HEADERS, headers, RDK_V_END)
+    if error == RDK_ERR_NONE:
+        letter.state = LETTER_FLIES
+        s.letters_flying += 1
+        return True
+    rdk.headers_destroy(headers)
+    if error == RDK_ERR__QUEUE_FULL:
+        return False
+    outlet_letter_failed(s, letter, error)
+    return letter.state == LETTER_DELIVERED
+
+
+cdef void outlet_file_letters(outlet_t *s) noexcept nogil:
+    """Those at the front that are delivered: what waits for them may be acknowledged."""
+    cdef letter_t *letter
+    while s.letters.first != NULL and s.letters.first.state == LETTER_DELIVERED:
+        letter = letters_take(&s.letters)
+        if letter.batch != NULL:
+            letter.batch.outstanding -= 1
+        else:
+            s.progress.letters.delivered = letter.number
+            progress_wake_inlet(&s.progress)
+        outlet_free_letter(s, letter)
+
+
+cdef void outlet_drop_letters(outlet_t *s) noexcept nogil:
+    """Nobody waits for them any more: their transaction is lost, or the outlet ends."""
+    cdef letter_t *letter
+    if s.transactional:     # so their numbers are done with
+        s.progress.letters.delivered = s.progress.letters.issued
+    outlet_take_posted(s)
+    letter = letters_take(&s.letters)
+    while letter != NULL:
+        if letter.batch != NULL:
+            letter.batch.outstanding -= 1
+            s.lines_abandoned += 1
+        if letter.state == LETTER_FLIES:
+            letter.given_up = True
+        else:
+            outlet_free_letter(s, letter)
+        letter = letters_take(&s.letters)
+
+
+cdef bint outlet_has_letters(outlet_t *s) noexcept nogil:
+    return s.letters.first != NULL or s.progress.letters.posted.first != NULL

@@ -1,0 +1,95 @@
+"""Dead letters of what is no poison: values that are rejected, lines that cannot become a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import Names
+from tests.services.peers import Manager, Persistence
+from tests.services.supervised import Supervised
+from tests.services.topics import Kafka
+
+Start = Callable[..., Supervised]
+Read = Callable[[str], Persistence]
+
+MODES = [
+    {"ACK_MODE": "demand"},
+    {"ACK_MODE": "line"},
+    {"ACK_MODE": "marker"},
+    {"ACK_MODE": "line", "PROCESSING_GUARANTEE": "exactly-once"},
+    {"ACK_MODE": "marker", "PROCESSING_GUARANTEE": "exactly-once"},
+    {"PROCESSING_GUARANTEE": "at-most-once"},
+]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: "-".join(mode.values()))
+def test_a_value_with_a_newline_is_rejected(
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, mode: dict[str, str]
+) -> None:
+    """INPUT_NEWLINES=reject: it never reaches the Calculator; one newline at the end is the line's own."""
+    incoming = kafka.create_topic(names.topic("in"), 2)
+    outgoing, dead = kafka.create_topic(names.topic("out")), kafka.create_topic(names.topic("dead"))
+    values = [b"a%d\nb" % n if n % 10 == 7 else b"%d\n" % n if n % 2 else b"%d" % n for n in range(1000)]
+    kafka.produce(incoming, values)
+    manager.route(incoming, outgoing)
+    process = supervisor_process(("cat",), env=mode | {"INPUT_NEWLINES": "reject", "DEAD_LETTER_STREAM": dead})
+    letters = kafka.read(dead, 100)
+    assert {letter.value for letter in letters} == {value for value in values if value.startswith(b"a")}
+    assert len(letters) == 100
+    headers = dict(letters[0].headers)
+    assert headers["__connect.errors.exception.class.name"] == b"supervisor.NewlineInValue"
+    assert headers["__connect.errors.topic"] == incoming.encode()
+    answers = [frame.value for frame in persistence(outgoing).read(900)]
+    assert sorted(answers) == sorted(value.decode().rstrip("\n") for value in values if not value.startswith(b"a"))
+    kafka.wait_committed(names.group, incoming, len(values))
+    assert process.terminate() == 0
+
+
+def test_lines_that_cannot_become_records_become_dead_letters(
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
+) -> None:
+    """Refused by the topic: the dataframe. Over MAX_LINE_BYTES, with or without an end in sight: its beginning."""
+    incoming = kafka.create_topic(names.topic("in"))
+    outgoing = kafka.create_topic(names.topic("out"), max_message_bytes="50000")
+    dead = kafka.create_topic(names.topic("dead"))
+    values = [b"1", b"x" * 60_000, b"2", b"y" * 150_000, b"3", b"z" * 3_000_000, b"4"]
+    program = (
+        "import sys\n"
+        "for line in sys.stdin.buffer:\n"
+        "    kind, size = line[:1], int(line[1:])\n"
+        "    sys.stdout.buffer.write(kind * size + b'\\n'); sys.stdout.flush()"
+    )
+    kafka.produce(incoming, [b"%c%d" % (value[0], len(value)) for value in values])
+    manager.route(incoming, outgoing)
+    process = supervisor_process(
+        ("python3", "-u", "-c", program), env={"DEAD_LETTER_STREAM": dead, "MAX_LINE_BYTES": "100000"}
+    )
+    assert [frame.value for frame in persistence(outgoing).read(4)] == ["1", "2", "3", "4"]
+    letters = {dict(letter.headers)["__connect.errors.exception.message"]: letter for letter in kafka.read(dead, 3)}
+    refused = next(letter for why, letter in letters.items() if why is not None and b"MAX_LINE" not in why)
+    assert refused.value is not None
+    assert b'"raw":"' + b"x" * 60_000 + b'"' in refused.value
+    assert dict(refused.headers)["__connect.errors.topic"] == outgoing.encode()
+    oversize = sorted(letter.value or b"" for letter in kafka.read(dead) if letter != refused)
+    assert oversize == [b"y" * 100_000, b"z" * 100_000]
+    kafka.wait_committed(names.group, incoming, len(values))
+    assert "dropped" not in process.log_text()
+    assert process.terminate() == 0
+
+
+def test_a_line_that_the_dead_letter_stream_refuses_too_is_dropped(
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
+) -> None:
+    """Never silent, never a stuck pipe."""
+    incoming = kafka.create_topic(names.topic("in"))
+    outgoing = kafka.create_topic(names.topic("out"), max_message_bytes="20000")
+    dead = kafka.create_topic(names.topic("dead"), max_message_bytes="20000")
+    kafka.produce(incoming, [b"1", b"x" * 30_000, b"2"])
+    manager.route(incoming, outgoing)
+    process = supervisor_process(("cat",), env={"DEAD_LETTER_STREAM": dead})
+    assert [frame.value for frame in persistence(outgoing).read(2)] == ["1", "2"]
+    process.wait_log("line dropped: the broker does not take it")
+    kafka.wait_committed(names.group, incoming, 3)
+    assert process.status()["outlet"]["lines_unproducible"] == 1
