@@ -417,7 +417,7 @@ cdef class Inlet:
                  double ack_idle_s, double revoke_grace_s, str input_newlines not None, str ack_mode not None,
                  bint commit_ahead, bint transactional=False):
         """``config``: librdkafka properties; ``ack_mode``: the rule that acknowledges, `demand`, `line` or `marker`;
-        ``input_newlines``: a newline inside a value is a `space`, `split`s it, or the value is `reject`ed: a dead letter;
+        ``input_newlines``: a newline inside a value is a `space`, `split`s it, or makes it a dead letter (`reject`);
         ``commit_ahead``: `at-most-once`; ``transactional``: `exactly-once`, as the outlet is.
 
         Raises ValueError with librdkafka's reason if it refuses a property.

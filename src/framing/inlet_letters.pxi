@@ -1,5 +1,5 @@
-# The inlet's part of dead letters: which records get one, and records that are written alone because one of them ends the
-# Calculator.
+# The inlet's part of dead letters: which records get one, and records that are written alone because one of them ends
+# the Calculator.
 
 
 cdef bint inlet_is_buried(const inlet_t *s, const ledger_entry_t *entry) noexcept nogil:
@@ -8,7 +8,7 @@ cdef bint inlet_is_buried(const inlet_t *s, const ledger_entry_t *entry) noexcep
 
 
 cdef int64_t inlet_buried_before(inlet_t *s, int64_t sequence) noexcept nogil:
-    """How far a transaction that ends at ``sequence`` may commit: with every dead letter that is delivered, no other."""
+    """How far a transaction that ends at ``sequence`` may commit: with the dead letters delivered, and no other."""
     cdef int64_t i
     if s.ledger.dead == 0:
         return sequence

@@ -46,7 +46,7 @@ enum {
 typedef enum { NEWLINES_SPACE, NEWLINES_SPLIT, NEWLINES_REJECT } newlines_t;
 
 typedef struct {
-    void *record;           /* owner's handle, released by the owner after pop */
+    void *record; /* owner's handle, released by the owner after pop */
     union {
         const uint8_t *payload; /* line_bytes, less the newline that we add */
         int64_t letter;         /* dead: the number of its dead letter, 0 before it has one */
@@ -82,7 +82,8 @@ typedef struct {
     ledger_entry_t *ring;
     int64_t mask;
     int64_t head, settled, answered, cursor, tail;
-    int64_t dead, unposted; /* entries that have a dead letter instead of a line, and those of them that are to get it */
+    int64_t dead,
+        unposted;        /* entries that have a dead letter instead of a line, and those of them that are to get it */
     size_t cursor_bytes; /* bytes of the entry at cursor that are written already */
     int64_t written;     /* position in the STDIN byte stream */
     int64_t

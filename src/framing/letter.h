@@ -15,8 +15,8 @@
 
 #include "delivery.h"
 
-#define LETTERS_MAX 64                            /* of records, posted and not delivered */
-#define LETTERS_MAX_BYTES ((int64_t)8 << 20)      /* of values, likewise, and of lines; a larger one goes alone */
+#define LETTERS_MAX 64                       /* of records, posted and not delivered */
+#define LETTERS_MAX_BYTES ((int64_t)8 << 20) /* of values, likewise, and of lines; a larger one goes alone */
 
 typedef enum { LETTER_WAITS, LETTER_FLIES, LETTER_DELIVERED } letter_state_t;
 

@@ -32,7 +32,7 @@ typedef enum {
     NOTICE_ABORTED,      /* a transaction was lost: its records have to be written again; text says why */
     NOTICE_CLEARED, /* all records that were written alone, because one of them ends the Calculator, were answered */
     NOTICE_LETTER_REFUSED, /* the dead letter stream does not take a record; code is librdkafka's */
-    NOTICE_CLOSED,       /* the thread is done and its client destroyed */
+    NOTICE_CLOSED,         /* the thread is done and its client destroyed */
 } notice_kind_t;
 
 typedef struct {

@@ -1,9 +1,9 @@
 # The outlet's part of dead letters: it takes those of records out of the box, makes those of lines, and sends them all.
 
 cdef enum:
-    LETTER_RETRY_MS = 1000          # after an error that may pass
-    LETTER_REFUSED_RETRY_MS = 10000 # after a refusal: somebody has to raise a limit first
-    LETTER_TAG = 1                  # in the opaque of a letter, which is no batch
+    LETTER_RETRY_MS = 1000              # after an error that may pass
+    LETTER_REFUSED_RETRY_MS = 10000     # after a refusal: somebody has to raise a limit first
+    LETTER_TAG = 1                      # in the opaque of a letter, which is no batch
 
 
 cdef rd_kafka_headers_t *letter_headers(progress_t *p, const char *stage, const char *cause, const char *why,

@@ -31,10 +31,10 @@ typedef struct {
     atomic_int inlet_waits;         /* the inlet sleeps and wants to know of the next move of `delivered` */
     atomic_int inlet_wake_fd;       /* -1: there is no inlet */
     atomic_int outlet_wake_fd;
-    cut_t cut;                   /* exactly-once */
+    cut_t cut; /* exactly-once */
     letterbox_t letters;
-    const char *workspace; /* set once, for the letters' headers */
-    keys_t keys; /* ACK_MODE=line with PROPAGATE_KEY */
+    const char *workspace;       /* set once, for the letters' headers */
+    keys_t keys;                 /* ACK_MODE=line with PROPAGATE_KEY */
     atomic_int transaction_open; /* it may have lines in it */
 } progress_t;
 

@@ -242,15 +242,15 @@ def _dead_letter_problems(facts: Facts) -> Iterator[CheckReport]:
     if facts.poison is not None:
         yield CheckReport(
             CRITICAL,
-            f"the record at {facts.poison} ends the Calculator each time; it is tried again alone and nothing behind it is "
-            "taken, nothing is lost; mend the Calculator, or set DEAD_LETTER_STREAM to put such records aside",
+            f"the record at {facts.poison} ends the Calculator each time; it is tried again alone, nothing behind it is "
+            "taken and nothing is lost; mend the Calculator, or set DEAD_LETTER_STREAM to put such records aside",
         )
     if facts.dead_letter_error is not None:
         yield CheckReport(
             CRITICAL,
-            f"dead letter stream '{facts.dead_letter_stream}': {shown(facts.dead_letter_error, 400)}; the records for it "
-            "wait, and what is behind them is not acknowledged; look at the topic, its max.message.bytes and the right to "
-            "write to it",
+            f"dead letter stream '{facts.dead_letter_stream}': {shown(facts.dead_letter_error, 400)}; the records for "
+            "it wait, and what is behind them is not acknowledged; look at the topic, its max.message.bytes and the "
+            "right to write to it",
         )
 
 
@@ -260,8 +260,8 @@ def _dropped(facts: Facts) -> Iterator[CheckReport]:
     if oversize:
         yield CheckReport(
             WARNING,
-            f"{_count(oversize, 'line')} of the Calculator over MAX_LINE_BYTES {_fate(facts)} since the Supervisor started; "
-            "raise it, and the broker's limit with it, or print shorter lines",
+            f"{_count(oversize, 'line')} of the Calculator over MAX_LINE_BYTES {_fate(facts)} since the Supervisor "
+            "started; raise it, and the broker's limit with it, or print shorter lines",
         )
     if unproducible:
         yield CheckReport(

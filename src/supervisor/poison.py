@@ -1,8 +1,8 @@
 """Poison: a record that ends the Calculator each time it gets it. Pure: who is suspected, and what is to be done.
 
-Which record it was is not known at first: a Calculator reads ahead. So a record that was the first unanswered one through
-POISON_MAX_ATTEMPTS failures has everything that run had read written alone, record by record, and the one that is on its
-own when the Calculator fails again is found guilty.
+Which record it was is not known at first: a Calculator reads ahead. So when the same record was the first unanswered
+one through POISON_MAX_ATTEMPTS failures, everything that the last run had read is written alone, record by record, and
+the one that is on its own when the Calculator fails again is found guilty.
 """
 
 from __future__ import annotations

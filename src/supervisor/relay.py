@@ -149,7 +149,7 @@ class Relay:
         )
 
     def _hold_inquest(self, inlet: Inlet, status: ExitStatus) -> None:
-        """A run failed: was it a record?"""
+        """A run failed: find out whether a record is why."""
         found = inlet.suspect()
         suspect = Suspect(*found) if found is not None else None
         alone = inlet.snapshot()["written_alone"] > 0

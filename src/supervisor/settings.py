@@ -112,7 +112,9 @@ def _utf8(text: str) -> str:
 
 
 def _topic(text: str | None) -> str | None:
-    return None if text is None else _matching(TOPIC_PATTERN, "a topic's name: up to 249 letters, digits and . _ -", text)
+    return (
+        None if text is None else _matching(TOPIC_PATTERN, "a topic's name: up to 249 letters, digits and . _ -", text)
+    )
 
 
 def _certificates(text: str) -> str:
@@ -461,7 +463,7 @@ def _without_effect(given: Mapping[str, _Given]) -> Iterator[str]:
     if mode.lower() != "line":
         yield f"{name}: only one line for each record can have its key; expected {mode_name} line with it"
     if newlines.lower() == "split":
-        yield f"{name}: only one line for each record can have its key; expected {newlines_name} space or reject with it"
+        yield f"{name}: a record of several lines has one key; expected {newlines_name} space or reject with it"
 
 
 def _contradictions(given: Mapping[str, _Given], secrets: Mapping[str, str]) -> Iterator[str]:

@@ -26,7 +26,7 @@ MODES = [
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: "-".join(mode.values()))
 def test_a_value_with_a_newline_is_rejected(
-    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, mode: dict[str, str]
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, *, mode: dict[str, str]
 ) -> None:
     """INPUT_NEWLINES=reject: it never reaches the Calculator; one newline at the end is the line's own."""
     incoming = kafka.create_topic(names.topic("in"), 2)

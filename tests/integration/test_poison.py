@@ -40,7 +40,7 @@ def python(program: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("mode", MODES, ids=NAMES)
 def test_poison_becomes_a_dead_letter(
-    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, mode: dict[str, str]
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, *, mode: dict[str, str]
 ) -> None:
     """Two poisoned records among others; the program reads ahead, so who it is has to be found out."""
     incoming, outgoing, dead = (kafka.create_topic(names.topic(role)) for role in ("in", "out", "dead"))
@@ -70,7 +70,7 @@ def test_poison_becomes_a_dead_letter(
 
 
 def test_without_a_stream_poison_waits_and_nothing_is_lost(
-    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, tmp_path: Path
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, *, tmp_path: Path
 ) -> None:
     """The record is tried again alone, the check says which; a Calculator that can take it makes all go on."""
     incoming, outgoing = (kafka.create_topic(names.topic(role)) for role in ("in", "out"))
@@ -93,7 +93,7 @@ def test_without_a_stream_poison_waits_and_nothing_is_lost(
 
 
 def test_a_calculator_that_fails_at_its_start_accuses_no_record(
-    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, tmp_path: Path
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, *, tmp_path: Path
 ) -> None:
     """It ends before it reads: a crash loop, and no record is put aside."""
     incoming, outgoing, dead = (kafka.create_topic(names.topic(role)) for role in ("in", "out", "dead"))
@@ -101,9 +101,7 @@ def test_a_calculator_that_fails_at_its_start_accuses_no_record(
     program = f"import os, sys\nif not os.path.exists({str(works)!r}): sys.exit(4)\n" + DIES_OF_POISON
     kafka.produce(incoming, [b"1", b"2"])
     manager.route(incoming, outgoing)
-    process = supervisor_process(
-        python(program), env=FAST | {"DEAD_LETTER_STREAM": dead, "POISON_MAX_ATTEMPTS": "1"}
-    )
+    process = supervisor_process(python(program), env=FAST | {"DEAD_LETTER_STREAM": dead, "POISON_MAX_ATTEMPTS": "1"})
     process.wait_status(lambda status: status["restarts"] >= 6, "six restarts")
     works.touch()
     assert [frame.value for frame in persistence(outgoing).read(2)] == ["1", "2"]

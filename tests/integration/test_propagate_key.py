@@ -22,9 +22,9 @@ MODES = [KEYED, KEYED | {"PROCESSING_GUARANTEE": "exactly-once"}]
 
 @pytest.mark.parametrize("mode", MODES, ids=["at-least-once", "exactly-once"])
 def test_keys_survive_the_calculator_and_its_crashes(
-    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, mode: dict[str, str]
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, *, mode: dict[str, str]
 ) -> None:
-    """Every answer has the key of its record and lies where Java's clients would put it; keys of all kinds, and none."""
+    """Every answer has its record's key and lies where Java's clients would put it; keys of all kinds, and none."""
     incoming, outgoing = kafka.create_topic(names.topic("in"), 4), kafka.create_topic(names.topic("out"), 4)
     count = 30_000
     keys = [None if n % 11 == 0 else b"" if n % 13 == 0 else b"\x00\xff" * (n % 300) + b"%d" % n for n in range(count)]

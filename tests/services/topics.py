@@ -152,8 +152,8 @@ class Kafka:
     ) -> None:
         """Append the values in order, all acknowledged on return; round robin over partitions unless one is given.
 
-        ``keys``: one for each value; the partition follows from it then, as Java's clients choose. ``headers`` are those
-        of every record. ``options`` are librdkafka properties with ``_`` for ``.``.
+        ``keys``: one for each value; the partition follows from it then, as Java's clients choose. ``headers`` are
+        those of every record. ``options`` are librdkafka properties with ``_`` for ``.``.
         """
         config = (
             self._common
@@ -239,5 +239,5 @@ def _record(message: Message) -> Record:
     partition, offset = message.partition(), message.offset()
     assert partition is not None
     assert offset is not None
-    headers = tuple((name, text) for name, text in message.headers() or ())
-    return Record(partition, offset, timestamp_ms, message.key(), message.value(), headers)
+    headers: Any = message.headers() or ()  # its stub also has a mapping, which is for produce alone
+    return Record(partition, offset, timestamp_ms, message.key(), message.value(), tuple(headers))
