@@ -218,6 +218,7 @@ class Daemon:
             output_stuck_for_s=self._output_standstill.for_s(
                 outlet.get("lines_delivered", 0), now_s, full=outlet.get("output_full", 0) > 0
             ),
+            settings=relay.settings_in_force,
             log_lines_dropped=dropped_lines(),
         )
 

@@ -79,6 +79,8 @@ class Facts:
     """STDIN is full and the Calculator has read nothing of it; None while it reads."""
     output_stuck_for_s: float | None = None
     """The way to Kafka is full and no line was delivered; None while lines are."""
+    settings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Of each setting that may stand in the KV directory, by key: its value in force, and where that comes from."""
     log_lines_dropped: int = 0
     """Lines that the log's reader did not take in time."""
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))

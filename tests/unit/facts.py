@@ -91,6 +91,7 @@ HEALTHY = Facts(
     agent_errors_total=0,
     adoption_delay_s=0.25,
     kv_directory="buldozer/subordinate/wsp-7",
+    settings={"ack_mode": ("line", "KV")},
     taken_at=NOON,
 )
 

@@ -265,7 +265,7 @@ def test_both_spellings_of_secrets_are_withheld() -> None:
     ("mode", "complaint"),
     [
         ({}, "expected ACK_MODE line or marker"),
-        ({"BDZ_ACK_MODE": "demand"}, "expected ACK_MODE line or marker"),
+        ({"BDZ_ACK_MODE": "demand"}, "expected BDZ_ACK_MODE line or marker"),
         ({"ACK_MODE": "line", "INPUT_NEWLINES": "split"}, "expected INPUT_NEWLINES space, or ACK_MODE marker"),
     ],
 )
