@@ -64,6 +64,7 @@ class Relay:
         self._run: Run | None = None
         self._run_exited = False  # its process is gone; what it left behind is being taken
         self._stdin_fd = -1  # of a run that has no inlet
+        self._fed = False  # the run has had an inlet
         self._eof_given = False
         self._end_at_s: float | None = None  # of a stop or a drain: when a dead run's lines must have been taken
         self._stdout_ended = asyncio.Event()
@@ -99,6 +100,7 @@ class Relay:
         self._stdout_ended.clear()
         self._outlet.attach(run.stdout_fd)
         self._stdin_fd = run.stdin_fd
+        self._fed = False
         self._wire_stdin()
 
     async def calculator_exited(self, run: Run, status: ExitStatus) -> None:
@@ -239,9 +241,9 @@ class Relay:
         self._resume()
 
     def _untouched(self) -> bool:
-        """Whether the outlet has read nothing since it was made: then another one can go on with the run there is."""
+        """Whether the run has got no record and the outlet read nothing: then the run can go on with another one."""
         exits = self._run is not None and self._run_exited
-        return not exits and self._outlet.snapshot()["bytes_read"] == 0
+        return not self._fed and not exits and self._outlet.snapshot()["bytes_read"] == 0
 
     def _replace_outlet(self, new: Outlet) -> None:
         """Lines go through ``new`` from now on; the old outlet has delivered all that it read, or read nothing."""
@@ -407,6 +409,7 @@ class Relay:
         if self._inlet is not None and self._run is not None and self._stdin_fd >= 0 and not self._run_exited:
             stdin_fd, self._stdin_fd = self._stdin_fd, -1
             self._inlet.attach(stdin_fd, self._run.pid)
+            self._fed = True
 
     def _close_held_stdin(self) -> None:
         if self._stdin_fd >= 0:
@@ -518,7 +521,8 @@ class Relay:
             log.info("partitions given up", topic=text, partitions=code)
         elif kind == "protocol":
             log.error("the Calculator broke the rule of ACK_MODE=line, one line out for each line in", why=text)
-            self._fail_run(f"ACK_MODE=line was broken: {text}")
+            if self._run is not None:  # else it is over, and the next one has done nothing yet
+                self._fail_run(f"ACK_MODE=line was broken: {text}")
         elif kind == "echo-owed":
             log.warning(
                 "the Calculator waits for input and has not echoed the marker lines of ACK_MODE=marker",
