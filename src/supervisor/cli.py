@@ -33,7 +33,9 @@ commands:
 example:
   NODE_ID=w1 KAFKA_DSN=localhost:9092 supervisor --bin python3 --args main.py,model.bin
 
-environment (each also with the prefix {prefix}; the unprefixed one wins; durations as 30s, 1m30s, 500ms):
+environment (each also with the prefix {prefix}; the unprefixed one wins; durations as 30s, 1m30s, 500ms; those marked
+[KV] may also stand in the workspace's KV directory, under their name in lower case, where they win and may be changed
+at any time):
 {variables}
 
 exit status: 0 after an orderly stop, 2 wrong settings, 126 the Calculator cannot be executed, 127 it was not found,
@@ -82,7 +84,8 @@ def help_text() -> str:
     """Return the manual in short; its table comes from the settings' model."""
     rows = []
     for field, variable in variables():
-        rows.append(f"  {variable_name(field):30} {variable.shown_default:31} {variable.meaning}")
+        kv = " [KV]" if variable.kv else ""
+        rows.append(f"  {variable_name(field):30} {variable.shown_default:31} {variable.meaning}{kv}")
     return _HELP.replace("{prefix}", PREFIX).replace("{variables}", "\n".join(rows))
 
 

@@ -219,8 +219,9 @@ class Daemon:
                 outlet.get("lines_delivered", 0), now_s, full=outlet.get("output_full", 0) > 0
             ),
             poison=relay.poison,
-            dead_letter_stream=self._settings.dead_letter_stream,
+            dead_letter_stream=relay.dead_letter_stream,
             dead_letter_error=relay.dead_letter_error,
+            settings=relay.settings_in_force,
             log_lines_dropped=dropped_lines(),
         )
 

@@ -84,6 +84,8 @@ class Facts:
     dead_letter_stream: str | None = None
     dead_letter_error: str | None = None
     """Why the dead letter stream takes nothing now."""
+    settings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Of each setting that may stand in the KV directory, by key: its value in force, and where that comes from."""
     log_lines_dropped: int = 0
     """Lines that the log's reader did not take in time."""
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -242,8 +244,8 @@ def _dead_letter_problems(facts: Facts) -> Iterator[CheckReport]:
     if facts.poison is not None:
         yield CheckReport(
             CRITICAL,
-            f"the record at {facts.poison} ends the Calculator each time; it is tried again alone, nothing behind it is "
-            "taken and nothing is lost; mend the Calculator, or set DEAD_LETTER_STREAM to put such records aside",
+            f"the record at {facts.poison} ends the Calculator each time; it is tried again alone, nothing behind it "
+            "is taken and nothing is lost; mend the Calculator, or set DEAD_LETTER_STREAM to put such records aside",
         )
     if facts.dead_letter_error is not None:
         yield CheckReport(

@@ -188,6 +188,7 @@ def status(facts: Facts) -> dict[str, Any]:
         }
         for partition, (done, high) in facts.lag.items()
     }
+    told["settings"] = {key: {"value": value, "source": source} for key, (value, source) in facts.settings.items()}
     return {
         "ready": is_ready,
         "readiness": why,

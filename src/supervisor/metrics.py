@@ -63,6 +63,7 @@ _OUTLET: Final = (
     _Counted(
         "lines_repaired", "supervisor_invalid_utf8_lines_total", "Lines in which bytes that are no UTF-8 were replaced."
     ),
+    _Counted("dead_letters_delivered", "supervisor_dead_letters_total", "Dead letters delivered."),
     _Counted("retries", "supervisor_produce_retries_total", "Lines handed to the Kafka client again after a failure."),
     _Counted("output_full_ns", "supervisor_output_full_seconds_total", "Time the way to Kafka was full.", _NS),
     _Counted("undelivered", "supervisor_undelivered_lines", "Lines on their way to the outgoing topic."),

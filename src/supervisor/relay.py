@@ -6,6 +6,8 @@ What happens to records here, in one place:
 - The route changes: writing stops, the records in flight get ADOPTION_GRACEPERIOD. If they are not done by then, the
   Calculator is restarted, because a late line would go to a topic it does not belong to; unanswered records are written
   again under the new route if the incoming topic stays, and are left to the old topic's group if not.
+- A setting changes that the ends are made of: the same, and then a fresh run between new ends (`renewal` says when and
+  why). Records that were not done come again by the group's offsets.
 - The end: STDIN is closed after the last whole record, STDOUT is taken to the end, delivered, committed; then the group
   is left.
 """
@@ -27,6 +29,7 @@ from supervisor.calculator import ExitStatus, Run
 from supervisor.errors import KafkaError
 from supervisor.logs import state_changed
 from supervisor.poison import Inquest, Suspect, Verdict
+from supervisor.renewal import Renewal, renewal
 from supervisor.route import Route
 from supervisor.settings import Settings
 from supervisor.standstill import Standstill
@@ -55,16 +58,19 @@ class Relay:
     ) -> None:
         self.lifecycle = Lifecycle("relay", RELAY, RelayState.IDLE, state_changed)
         self.route: Route | None = None
-        self._settings = settings
-        self._transactional = settings.processing_guarantee == "exactly-once"
+        self._environment = settings
+        self._settings = settings  # the environment's and the route's: what the ends are made of
         self._restart = restart
         self._fail_run = fail_run
         self._run: Run | None = None
         self._run_exited = False  # its process is gone; what it left behind is being taken
         self._stdin_fd = -1  # of a run that has no inlet
+        self._fed = False  # the run has had an inlet
         self._eof_given = False
         self._end_at_s: float | None = None  # of a stop or a drain: when a dead run's lines must have been taken
         self._stdout_ended = asyncio.Event()
+        self._ends_in_place = asyncio.Event()  # not between a run of the old ends and one of the new
+        self._ends_in_place.set()
         self._hang = Standstill()
         self._inquest = Inquest()
         self._fault_is_ours = False  # the run was ended for something that is no failure of the Calculator
@@ -76,33 +82,24 @@ class Relay:
         self._outlet_end: StreamEnd
         self._inlet: Inlet | None = None
         self._inlet_end: StreamEnd | None = None
-        self._closing: asyncio.Task[None] | None = None  # of an inlet that is being replaced
+        self._closing: set[asyncio.Task[None]] = set()  # ends that were replaced
 
     async def start(self) -> None:
         """Bind librdkafka and start the outgoing side; raise KafkaError with librdkafka's reason if it refuses."""
         log.debug("librdkafka bound", version=load(kafka.librdkafka_path()))
-        try:
-            self._outlet = Outlet(
-                kafka.producer_properties(self._settings),
-                self._settings.node_id,
-                output_json=self._settings.output_json,
-                max_line_bytes=self._settings.max_line_bytes,
-                max_message_bytes=kafka.max_message_bytes(self._settings),
-                max_slab_bytes=kafka.SLAB_BYTES,
-                marker_prefix=self._settings.marker_prefix if self._settings.ack_mode == "marker" else b"",
-                transactional=self._transactional,
-                at_most_once=self._settings.processing_guarantee == "at-most-once",
-                propagate_keys_of=self._settings.max_in_flight_records if self._settings.propagate_key else 0,
-            )
-            self._outlet.bury_in(self._settings.dead_letter_stream)
-        except ValueError as error:
-            raise KafkaError(f"the Kafka producer cannot be made: {error}; look at the KAFKA_ settings") from None
+        self._outlet = self._make_outlet(self._settings)
+        self._outlet.bury_in(self._settings.dead_letter_stream)
         self._outlet_end = StreamEnd("outgoing", "", self._outlet, self._on_outlet_notice)
+
+    @property
+    def _transactional(self) -> bool:
+        return self._settings.processing_guarantee == "exactly-once"
 
     # ---------------------------------------------------------------- the Calculator's runs
 
     async def calculator_started(self, run: Run) -> None:
         """Wire a new run; takes ownership of its descriptors."""
+        await self._ends_in_place.wait()  # as long as `adopt` takes, each of whose waits has a deadline
         self._run = run
         self._run_exited = False
         self._eof_given = False
@@ -110,6 +107,7 @@ class Relay:
         self._stdout_ended.clear()
         self._outlet.attach(run.stdout_fd)
         self._stdin_fd = run.stdin_fd
+        self._fed = False
         self._wire_stdin()
 
     async def calculator_exited(self, run: Run, status: ExitStatus) -> None:
@@ -233,35 +231,69 @@ class Relay:
     # ---------------------------------------------------------------- routes
 
     async def adopt(self, route: Route | None) -> None:
-        """Put a route in force, or none; raise KafkaError if its consumer cannot be made."""
-        if self._transactional and route is not None and route.incoming_stream is None:
-            raise KafkaError(
-                "PROCESSING_GUARANTEE=exactly-once needs an incoming stream, whose offsets are committed with the"
-                " lines; use at-least-once for a workspace that only produces"
-            )
+        """Put a route in force, or none; raise KafkaError if its ends cannot be made."""
+        # Without a route nothing is handled: the ends stay as they are until the next one.
+        settings = self._settings if route is None else self._environment.with_kv(route.settings)
+        renew = renewal(self._settings, settings)
+        new_outlet = self._make_outlet(settings) if renew is Renewal.RUN else None
+        in_force = self.route
+        if new_outlet is not None and route is not None and self.route is None and not self._untouched():
+            # Lines that were read before there was a route go to it by the end that has them, and then it changes.
+            self.route = replace(route, incoming_stream=None, paused=False)
+            self._direct(self.route)
+            self._settle_state(self.route)
         old = self.route
-        incoming_changed = _incoming(old) != _incoming(route)
+        fresh_run = new_outlet is not None and old is not None
+        incoming_changed = _incoming(old) != _incoming(route) or (
+            renew is not Renewal.NOTHING and self._inlet is not None
+        )
         outgoing_changed = _outgoing(old) != _outgoing(route) or (old is None) != (route is None)
         new_inlet_needed = incoming_changed and _incoming(route) is not None
         try:
-            if old is not None and (incoming_changed or outgoing_changed):
-                await self._drain(f"route changes to {_describe(route)}")
-            new_inlet = self._make_inlet(_incoming(route) or "") if new_inlet_needed else None
+            if old is not None and (incoming_changed or outgoing_changed or fresh_run):
+                await self._drain(f"route changes to {_describe(route)}", fresh_run=fresh_run)
+            outlet = new_outlet or self._outlet
+            new_inlet = self._make_inlet(_incoming(route) or "", settings, outlet) if new_inlet_needed else None
+            if incoming_changed:
+                await self._end_inlet()
+            if new_outlet is not None:
+                self._replace_outlet(new_outlet)
+            self._settings = settings
+            self._outlet.bury_in(settings.dead_letter_stream)
+            if old is None or old.paused:
+                self._direct(route)
+            if new_inlet is not None:
+                self._inlet = new_inlet
+                if route is not None and route.paused:
+                    self._inlet.pause(True)
+                self._inlet_end = StreamEnd("incoming", _incoming(route) or "", self._inlet, self._on_inlet_notice)
+                self._wire_stdin()
+            self.route = route
         except KafkaError:
+            self.route = in_force
             self._resume()
             raise
-        if incoming_changed:
-            await self._end_inlet()
-        if old is None or old.paused:
-            self._direct(route)
-        if new_inlet is not None:
-            self._inlet = new_inlet
-            if route is not None and route.paused:
-                self._inlet.pause(True)
-            self._inlet_end = StreamEnd("incoming", _incoming(route) or "", self._inlet, self._on_inlet_notice)
-            self._wire_stdin()
-        self.route = route
+        finally:
+            self._ends_in_place.set()
         self._resume()
+
+    def _untouched(self) -> bool:
+        """Whether the run has got no record and the outlet read nothing: then the run can go on with another one."""
+        exits = self._run is not None and self._run_exited
+        return not self._fed and not exits and self._outlet.snapshot()["bytes_read"] == 0
+
+    def _replace_outlet(self, new: Outlet) -> None:
+        """Lines go through ``new`` from now on; the old outlet has delivered all that it read, or read nothing."""
+        self._outlet_end.take_notices()  # a late one of the last run's end must not count for the next
+        if self._run is not None:
+            stdout_fd = os.dup(self._run.stdout_fd)
+            self._outlet.finish(keep_lines=False, keep_tail=False)
+            new.attach(stdout_fd)
+            self._run.stdout_fd = stdout_fd
+        self._close(self._outlet_end)
+        self._outlet = new
+        self._outlet_end = StreamEnd("outgoing", "", new, self._on_outlet_notice)
+        self._complaints.clear()  # it counts anew
 
     def _resume(self) -> None:
         """Let the records of the route in force flow, if it lets them."""
@@ -290,39 +322,49 @@ class Relay:
         if state is not self.lifecycle.state:
             self.lifecycle.change(state, f"route: {_describe(route)}")
 
-    async def _drain(self, why: str) -> None:
-        """Stop writing and wait for the records in flight; restart the Calculator if they are not done in time."""
+    async def _drain(self, why: str, *, fresh_run: bool) -> None:
+        """Stop writing and wait for the records in flight; restart the Calculator if they are not done in time.
+
+        ``fresh_run``: restart it in any case; the next run waits for new ends.
+        """
         grace_s = self._settings.adoption_graceperiod_s
         self.lifecycle.change(RelayState.DRAINING, why)
         if self._inlet is not None:
             self._inlet.drain(True)
-            if self.route is not None and self.route.paused:
-                self._direct(replace(self.route, paused=False))  # what was in flight at the pause has to come out
-        else:
+        if self._inlet is None and not fresh_run:
             self._outlet.hold()  # a producer's lines are whole or still in the pipe: only deliveries are in flight
+        elif self.route is not None and self.route.paused:
+            self._direct(replace(self.route, paused=False))  # what was in flight at the pause has to come out
         replayed = False
-        if not await self._until(self._drained, grace_s):
+        # A producer that is restarted goes on until then: its end is what is waited for.
+        if not (fresh_run and self._inlet is None) and not await self._until(self._drained, grace_s):
             log.warning("records in flight were not done in time", grace_s=grace_s, **self._in_flight())
-            if self._inlet is not None:
-                replayed = True
-                await self._restart_drained(f"{why}, and records in flight were not done within {grace_s:g} s")
+            replayed = self._inlet is not None
+        if fresh_run:
+            self._ends_in_place.clear()
+            await self._restart_drained(why)
+        elif replayed:
+            await self._restart_drained(f"{why}, and records in flight were not done within {grace_s:g} s")
         # Held first, looked at again then: a line that the Calculator prints unasked may come at any moment.
         self._outlet.hold()
-        if self._inlet is not None:
+        if self._inlet is not None or fresh_run:
             await self._until(self._delivered, grace_s)
         if not self._delivered():
-            # The old topic does not take them, and the new one must not get them.
-            undelivered = self._outlet.snapshot()["undelivered"]
-            log.error("lines for the old outgoing stream could not be delivered", lines=undelivered,
-                      topic=_outgoing(self.route), lost=not replayed)  # fmt: skip
-            if self._transactional:
-                self._outlet.abort()
-            if self._inlet is not None:
-                self._inlet.forget()
-            if not self._transactional:
-                self._outlet.abandon()
-            if not await self._until(self._delivered, FLUSH_DEADLINE_S):
-                raise KafkaError(f"the producer does not let go of {undelivered} lines for {_outgoing(self.route)}")
+            await self._give_up(lost=not replayed)
+
+    async def _give_up(self, *, lost: bool) -> None:
+        """Drop the lines that the old topic does not take: the new one must not get them."""
+        undelivered = self._outlet.snapshot()["undelivered"]
+        log.error("lines for the old outgoing stream could not be delivered", lines=undelivered,
+                  topic=_outgoing(self.route), lost=lost)  # fmt: skip
+        if self._transactional:
+            self._outlet.abort()
+        if self._inlet is not None:
+            self._inlet.forget()
+        if not self._transactional:
+            self._outlet.abandon()
+        if not await self._until(self._delivered, FLUSH_DEADLINE_S):
+            raise KafkaError(f"the producer does not let go of {undelivered} lines for {_outgoing(self.route)}")
 
     async def _restart_drained(self, why: str) -> None:
         """Restart the Calculator; what its old run printed gets a deadline, because its topic may never take it."""
@@ -349,13 +391,29 @@ class Relay:
         unacknowledged = self._inlet.snapshot()["unacknowledged"] if self._inlet is not None else 0
         return {"records": unacknowledged, "undelivered": self._outlet.snapshot()["undelivered"]}
 
-    def _make_inlet(self, topic: str) -> Inlet:
-        settings = self._settings
+    def _make_outlet(self, settings: Settings) -> Outlet:
+        try:
+            return Outlet(
+                kafka.producer_properties(settings),
+                settings.node_id,
+                output_json=settings.output_json,
+                max_line_bytes=settings.max_line_bytes,
+                max_message_bytes=kafka.max_message_bytes(settings),
+                max_slab_bytes=kafka.SLAB_BYTES,
+                marker_prefix=settings.marker_prefix if settings.ack_mode == "marker" else b"",
+                transactional=settings.processing_guarantee == "exactly-once",
+                at_most_once=settings.processing_guarantee == "at-most-once",
+                propagate_keys_of=settings.max_in_flight_records if settings.propagate_key else 0,
+            )
+        except ValueError as error:
+            raise KafkaError(f"the Kafka producer cannot be made: {error}; look at the KAFKA_ settings") from None
+
+    def _make_inlet(self, topic: str, settings: Settings, outlet: Outlet) -> Inlet:
         try:
             return Inlet(
                 kafka.consumer_properties(settings),
                 topic,
-                self._outlet,
+                outlet,
                 max_in_flight_records=settings.max_in_flight_records,
                 max_in_flight_bytes=settings.max_in_flight_bytes,
                 ack_readahead_bytes=settings.ack_readahead_bytes,
@@ -364,7 +422,7 @@ class Relay:
                 input_newlines=settings.input_newlines,
                 ack_mode=settings.ack_mode,
                 commit_ahead=settings.processing_guarantee == "at-most-once",
-                transactional=self._transactional,
+                transactional=settings.processing_guarantee == "exactly-once",
             )
         except (ValueError, OSError) as error:
             raise KafkaError(f"the Kafka consumer cannot be made: {error}; look at the KAFKA_ settings") from None
@@ -376,14 +434,20 @@ class Relay:
         if self._run is not None:
             self._stdin_fd = self._inlet.take_stdin()
         inlet_end, self._inlet, self._inlet_end = self._inlet_end, None, None
-        self._closing = asyncio.create_task(inlet_end.close(FLUSH_DEADLINE_S), name="close the incoming side")
-        await asyncio.shield(self._closing)  # a stop in the meantime waits for its commit as well
+        await asyncio.shield(self._close(inlet_end))  # a stop in the meantime waits for its commit as well
+
+    def _close(self, end: StreamEnd) -> asyncio.Task[None]:
+        task = asyncio.create_task(end.close(FLUSH_DEADLINE_S), name=f"close an end of {end.topic or 'no topic'}")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        return task
 
     def _wire_stdin(self) -> None:
         """Give the STDIN in our hands to the inlet, if there are both."""
         if self._inlet is not None and self._run is not None and self._stdin_fd >= 0 and not self._run_exited:
             stdin_fd, self._stdin_fd = self._stdin_fd, -1
             self._inlet.attach(stdin_fd, self._run.pid)
+            self._fed = True
 
     def _close_held_stdin(self) -> None:
         if self._stdin_fd >= 0:
@@ -410,8 +474,7 @@ class Relay:
         if not await self._until(self._settled, FLUSH_DEADLINE_S):
             log.warning("not everything could be delivered; its records will be read again", **self._in_flight())
         await self._end_inlet()
-        if self._closing is not None:
-            await self._closing
+        await asyncio.gather(*self._closing)
         await self._outlet_end.close(0.0)
         self._close_held_stdin()
         self.lifecycle.change(RelayState.STOPPED, "flushed and committed")
@@ -434,9 +497,19 @@ class Relay:
     # ---------------------------------------------------------------- what it looks like
 
     @property
+    def settings_in_force(self) -> Mapping[str, tuple[str, str]]:
+        """Of each setting that may stand in the KV directory, by key: its value as text, and where that comes from."""
+        return (self._settings if self.route is not None else self._environment).kv_in_force()
+
+    @property
     def has_incoming(self) -> bool:
         """Whether the route in force has an incoming stream."""
         return _incoming(self.route) is not None
+
+    @property
+    def dead_letter_stream(self) -> str | None:
+        """Where dead letters go."""
+        return self._settings.dead_letter_stream
 
     @property
     def consumer_error(self) -> str | None:
@@ -494,7 +567,8 @@ class Relay:
             log.info("partitions given up", topic=text, partitions=code)
         elif kind == "protocol":
             log.error("the Calculator broke the rule of ACK_MODE=line, one line out for each line in", why=text)
-            self._fail_run(f"ACK_MODE=line was broken: {text}")
+            if self._run is not None:  # else it is over, and the next one has done nothing yet
+                self._fail_run(f"ACK_MODE=line was broken: {text}")
         elif kind == "echo-owed":
             log.warning(
                 "the Calculator waits for input and has not echoed the marker lines of ACK_MODE=marker",
@@ -542,4 +616,6 @@ def _describe(route: Route | None) -> str:
     if route is None:
         return "none"
     paused = ", paused" if route.paused else ""
-    return f"version {route.version}, {route.incoming_stream or '-'} to {route.outgoing_stream or '-'}{paused}"
+    settings = "".join(f", {key} {value}" for key, value in sorted(route.settings.items()))
+    streams = f"{route.incoming_stream or '-'} to {route.outgoing_stream or '-'}"
+    return f"version {route.version}, {streams}{settings}{paused}"

@@ -12,7 +12,7 @@ import enum
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -35,8 +35,6 @@ LOOK_EVERY_S: Final = 0.05
 AGENT_BACKOFF_MAX_S: Final = 15.0
 LOOKS_PER_S: Final = 5.0
 LOOKS_AT_ONCE: Final = 50
-
-_MANAGERS_KEYS: Final = route_.KNOWN_KEYS - {route_.ADOPTED_VERSION}
 
 
 class Action(enum.Enum):
@@ -62,13 +60,14 @@ class Decision:
     complete: bool = False
 
 
-def decide(entries: Mapping[str, bytes] | None, in_force: Route | None) -> Decision:
-    """Say what a snapshot of the directory asks for, given the route in force."""
-    # What is left with our own key alone is a deleted directory: the manager deleted while we reported.
-    if entries is None or not _MANAGERS_KEYS & entries.keys():
+def decide(entries: Mapping[str, bytes] | None, in_force: Route | None, settings: Settings) -> Decision:
+    """Say what a snapshot of the directory asks for, given the route in force and the environment's settings."""
+    # What is left without the manager's keys is a deleted directory: it deleted while we reported, or somebody wrote
+    # settings of a workspace that is not routed.
+    if entries is None or not route_.MANAGERS_KEYS & entries.keys():
         return Decision(Action.WAIT) if in_force is None else Decision(Action.ADOPT)
     try:
-        route = route_.parse(entries)
+        route = route_.parse(entries, settings)
     except RouteError as error:
         return Decision(Action.REFUSE, problems=error.problems)
     if route is None:
@@ -89,10 +88,11 @@ def _complete(route: Route, in_force: Route | None, adopted: int) -> bool:
 
     It raises the version with every change of the streams, and writes 0 to ``adopted_version`` with it: other streams
     under the old version, or an older version still there, mean that keys are on their way. To adopt between the two
-    would join the old topic of one side to the new topic of the other.
+    would join the old topic of one side to the new topic of the other. Settings often come in pairs (a guarantee and
+    its acknowledgement), and by hand without a version: each change of them may be followed by another.
     """
     if in_force is not None and route.version == in_force.version:
-        return (route.incoming_stream, route.outgoing_stream) == (in_force.incoming_stream, in_force.outgoing_stream)
+        return replace(route, paused=in_force.paused) == in_force
     return adopted == 0 or adopted >= route.version
 
 
@@ -156,6 +156,7 @@ class Resync:
         self.adopted_version: int | None = None
         self.adoption_delay_s: float | None = None
         self._agent = agent
+        self._settings = settings
         self._directory = settings.kv_directory
         self._interval_s = settings.consul_resync_interval_s
         self._adopt_route = adopt
@@ -213,7 +214,7 @@ class Resync:
     async def _converge(self, snapshot: KvDirectory) -> KvDirectory:
         """Act until the directory asks for nothing more; return the last snapshot."""
         while True:
-            decision = decide(snapshot.entries, self.route)
+            decision = decide(snapshot.entries, self.route, self._settings)
             if decision.action is Action.ADOPT or (
                 decision.action is Action.REFUSE and decision.problems != self.problems
             ):
@@ -236,7 +237,7 @@ class Resync:
         """Read again until one full snapshot is stable."""
         settling = Settling(time.monotonic())
         while True:
-            decision = decide(snapshot.entries, self.route)
+            decision = decide(snapshot.entries, self.route, self._settings)
             rest_s = settling.rest_s(time.monotonic(), snapshot, decision)
             if rest_s == 0 or decision.action not in (Action.ADOPT, Action.REFUSE):
                 return snapshot, decision

@@ -7,43 +7,43 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import Final
 
-from supervisor.errors import RouteError
+from supervisor.errors import RouteError, SettingsError
+from supervisor.settings import KV_KEYS, TOPIC_PATTERN, Settings
 
 DESIRED_VERSION: Final = "desired_version"
 ADOPTED_VERSION: Final = "adopted_version"
 INCOMING_STREAM: Final = "incoming_stream"
 OUTGOING_STREAM: Final = "outgoing_stream"
 PAUSE_STREAM: Final = "pause_stream"
-KNOWN_KEYS: Final = frozenset({DESIRED_VERSION, ADOPTED_VERSION, INCOMING_STREAM, OUTGOING_STREAM, PAUSE_STREAM})
+MANAGERS_KEYS: Final = frozenset({DESIRED_VERSION, INCOMING_STREAM, OUTGOING_STREAM, PAUSE_STREAM})
+KNOWN_KEYS: Final = MANAGERS_KEYS | {ADOPTED_VERSION} | KV_KEYS.keys()
 
-_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}", re.ASCII)  # Kafka's rule
+_TOPIC = re.compile(TOPIC_PATTERN, re.ASCII)
 
 
 @dataclass(frozen=True)
 class Route:
-    """Which topics a workspace reads and writes; one of the two streams may be None, not both."""
+    """Which topics a workspace reads and writes; one of the two streams may be None, not both.
+
+    ``settings``: what the directory says over the environment's settings, by key, as text for `Settings.with_kv`.
+    """
 
     version: int
     incoming_stream: str | None
     outgoing_stream: str | None
     paused: bool
-
-    def same_flow(self, other: Route | None) -> bool:
-        """Whether only the version differs, so that nothing has to change."""
-        return other is not None and (self.incoming_stream, self.outgoing_stream, self.paused) == (
-            other.incoming_stream,
-            other.outgoing_stream,
-            other.paused,
-        )
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def parse(entries: Mapping[str, bytes]) -> Route | None:
+def parse(entries: Mapping[str, bytes], settings: Settings) -> Route | None:
     """Read the directory's entries, by key. None while ``desired_version`` is not there: not routed yet.
 
-    Raises RouteError with every problem.
+    ``settings`` are the environment's, which hold for what the directory does not say. Raises RouteError with every
+    problem, the combination with them included.
     """
     if DESIRED_VERSION not in entries:
         return None
@@ -59,6 +59,11 @@ def parse(entries: Mapping[str, bytes]) -> Route | None:
     pause = texts.get(PAUSE_STREAM, "false").strip().lower()
     if pause not in ("true", "false"):
         problems.append(f"{PAUSE_STREAM}: met '{texts[PAUSE_STREAM]}', expected true or false")
+    said = {key: texts[key].strip() for key in KV_KEYS if key in texts}
+    try:
+        problems.extend(_combination_problems(entries.keys(), texts, settings.with_kv(said)))
+    except SettingsError as error:
+        problems.extend(error.problems)
     if problems:
         raise RouteError(problems)
     return Route(
@@ -66,7 +71,20 @@ def parse(entries: Mapping[str, bytes]) -> Route | None:
         incoming_stream=texts.get(INCOMING_STREAM),
         outgoing_stream=texts.get(OUTGOING_STREAM),
         paused=pause == "true",
+        settings=said,
     )
+
+
+def _combination_problems(keys: AbstractSet[str], texts: Mapping[str, str], settings: Settings) -> Iterator[str]:
+    """What of the streams does not go together with the settings."""
+    for key in (INCOMING_STREAM, OUTGOING_STREAM):
+        if key in texts and texts[key] == settings.dead_letter_stream:
+            yield f"{key}: met '{texts[key]}', which is the dead letter stream; expected another topic"
+    if settings.processing_guarantee == "exactly-once" and INCOMING_STREAM not in keys and OUTGOING_STREAM in keys:
+        yield (
+            f"{INCOMING_STREAM} is missing: exactly-once needs an incoming stream, whose offsets are committed with"
+            " the lines; use PROCESSING_GUARANTEE at-least-once for a workspace that only produces"
+        )
 
 
 def version_of(text: str) -> int | None:
@@ -93,5 +111,5 @@ def _topic_problems(key: str, topic: str | None) -> Iterator[str]:
         return
     if not topic:
         yield f"{key}: empty, expected a topic's name, or no such key"
-    elif not _TOPIC.fullmatch(topic) or topic in (".", ".."):
+    elif not _TOPIC.fullmatch(topic):
         yield f"{key}: met '{topic[:80]}', expected a name Kafka allows (up to 249 letters, digits and . _ -)"

@@ -3,6 +3,8 @@
 A field's variable is its name in upper case (durations lose their ``_s``); ``BDZ_`` before it is the platform's
 spelling of the same setting. An empty variable is as good as none. The model is the one source of names, defaults and
 meanings, the manual's table included.
+
+Settings marked ``kv`` may also stand in the workspace's KV directory, under their name in lower case: ``with_kv``.
 """
 
 from __future__ import annotations
@@ -10,11 +12,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, InstanceOf, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    InstanceOf,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    create_model,
+)
 
 from supervisor import values
 from supervisor.errors import SettingsError
@@ -39,13 +51,15 @@ class Options:
 class Variable:
     """A setting as a person meets it: its meaning and its default as text, which the same parser reads.
 
-    ``unset`` says what holds without a value where that is not simply "nothing".
+    ``unset`` says what holds without a value where that is not simply "nothing"; ``kv``: it may also stand in the KV
+    directory, where it wins, and a change is put in force while the Supervisor runs.
     """
 
     meaning: str
     default: str | None = None
     required: bool = False
     unset: str = ""
+    kv: bool = False
 
     @property
     def shown_default(self) -> str:
@@ -120,6 +134,10 @@ def _topic(text: str | None) -> str | None:
 def _certificates(text: str) -> str:
     """Check a file or directory of CA certificates."""
     return text if Path(text).is_dir() else _readable(text)
+
+
+def _off(text: str | None) -> str | None:
+    return None if text is None or text.lower() == "off" else text
 
 
 Duration = Annotated[float, BeforeValidator(values.duration_s)]
@@ -206,7 +224,9 @@ class Settings(BaseModel):
     ]
     processing_guarantee: Annotated[
         str,
-        Variable("what a crash may do to a record: at-least-once, at-most-once or exactly-once", "at-least-once"),
+        Variable(
+            "what a crash may do to a record: at-least-once, at-most-once or exactly-once", "at-least-once", kv=True
+        ),
         _choice("at-least-once", "at-most-once", "exactly-once"),
     ]
     ack_mode: Annotated[
@@ -215,6 +235,7 @@ class Settings(BaseModel):
             "what acknowledges a record: demand (the Calculator asks for more), line (one out for each in) or marker"
             " (marker lines are echoed)",
             "demand",
+            kv=True,
         ),
         _choice("demand", "line", "marker"),
     ]
@@ -253,26 +274,32 @@ class Settings(BaseModel):
             "a newline inside a value becomes a space, splits it into several lines, or makes it a dead letter: space,"
             " split or reject",
             "space",
+            kv=True,
         ),
         _choice("space", "split", "reject"),
     ]
     propagate_key: Annotated[
-        Boolean, Variable("with ACK_MODE=line, a record's key becomes the key of its line's record", "false")
+        Boolean, Variable("with ACK_MODE=line, a record's key becomes the key of its line's record", "false", kv=True)
     ]
     poison_max_attempts: Annotated[
         int,
-        Variable("failures of the Calculator with the same record before it is suspected and written alone", "3"),
+        Variable(
+            "failures of the Calculator with the same record before it is suspected and written alone", "3", kv=True
+        ),
         BeforeValidator(values.whole),
         AfterValidator(partial(_between, 1, 1_000_000)),
     ]
     dead_letter_stream: Annotated[
         str | None,
-        Variable("topic for records that end the Calculator, and for what cannot become a record"),
+        Variable("topic for records that end the Calculator, and for what cannot become a record", kv=True),
         BeforeValidator(_topic),
     ]
     calculator_timeout_s: Annotated[
         PositiveDuration | None,
-        Variable("a Calculator that has work and neither reads nor prints for so long is restarted", unset="off"),
+        Variable(
+            "a Calculator that has work and neither reads nor prints for so long is restarted", unset="off", kv=True
+        ),
+        BeforeValidator(_off),
     ]
     restart_backoff_max_s: Annotated[
         PositiveDuration, Variable("longest delay between restarts of the Calculator", "30s")
@@ -318,6 +345,9 @@ class Settings(BaseModel):
         | None,
         Variable("Consul datacenter", unset="the agent's own"),
     ]
+
+    _given: dict[str, _Given] = PrivateAttr(default_factory=dict)
+    """What was set of the settings that may stand in the KV directory, as spelled."""
 
     @property
     def kv_directory(self) -> str:
@@ -366,7 +396,39 @@ class Settings(BaseModel):
             raise SettingsError(problems)
         if settings.consul_http_ssl and settings.consul_dsn.scheme == "http":
             settings = settings.model_copy(update={"consul_dsn": replace(settings.consul_dsn, scheme="https")})
+        settings._given = {field: given[field] for field in KV_KEYS.values() if field in given}  # noqa: SLF001 - ours
         return settings
+
+    def with_kv(self, texts: Mapping[str, str]) -> Settings:
+        """Return these settings as if the variables of the KV directory's keys in ``texts`` had been set so.
+
+        Raises SettingsError with every problem, as ``load`` does, under the names where the values stand.
+        """
+        said = {KV_KEYS[key]: _Given(key, text) for key, text in texts.items()}
+        given = self._given | said
+        problems = list(_unpaired(given))
+        try:
+            parsed = _kv_model().model_validate({field: text for field, (_, text) in said.items()})
+        except ValidationError as error:
+            problems += _problems(error, given)
+        if problems:
+            raise SettingsError(problems)
+        settings = self.model_copy(update={field: getattr(parsed, field) for field in said})
+        settings._given = given  # noqa: SLF001 - ours
+        return settings
+
+    def kv_in_force(self) -> dict[str, tuple[str, str]]:
+        """Of each setting that may stand in the KV directory, by key: its value as text, and where that comes from."""
+        shown = {}
+        for field, variable in variables():
+            if variable.kv:
+                key = variable_name(field).lower()
+                name, text = self._given.get(field, _Given("", variable.shown_default))
+                value = getattr(self, field)
+                text = value if isinstance(value, str) else text
+                source = "KV" if name == key else "environment" if name else "default"
+                shown[key] = (text, source)
+        return shown
 
 
 class _Given(NamedTuple):
@@ -387,6 +449,19 @@ def variables() -> Iterator[tuple[str, Variable]]:
 def variable_name(field: str) -> str:
     """Return the unprefixed name of a field's variable."""
     return field.removesuffix("_s").upper()
+
+
+KV_KEYS: Final[Mapping[str, str]] = {variable_name(field).lower(): field for field, note in variables() if note.kv}
+"""The keys of the KV directory that are settings, with the field of each."""
+
+
+@cache
+def _kv_model() -> type[BaseModel]:
+    """The part of the model that the KV directory can say; what it does not say is left out."""
+    fields: dict[str, Any] = {
+        field: (Settings.model_fields[field].rebuild_annotation(), None) for field in KV_KEYS.values()
+    }
+    return create_model("KvSettings", **fields)
 
 
 def _given(environ: Mapping[str, str]) -> dict[str, _Given]:
@@ -438,17 +513,17 @@ def _unpaired(given: Mapping[str, _Given]) -> Iterator[str]:
     if "processing_guarantee" not in given or given["processing_guarantee"].text.lower() != "exactly-once":
         return
     name = given["processing_guarantee"].name
-    mode = given["ack_mode"].text.lower() if "ack_mode" in given else "demand"
-    newlines = given["input_newlines"].text.lower() if "input_newlines" in given else "space"
-    if mode == "demand":
+    mode_name, mode = given.get("ack_mode", _Given("ACK_MODE", "demand"))
+    newlines_name, newlines = given.get("input_newlines", _Given("INPUT_NEWLINES", "space"))
+    if mode.lower() == "demand":
         yield (
-            f"{name}: exactly-once with ACK_MODE demand, which cannot tell which lines belong to which record; "
-            "expected ACK_MODE line or marker"
+            f"{name}: exactly-once with {mode_name} demand, which cannot tell which lines belong to which record; "
+            f"expected {mode_name} line or marker"
         )
-    if mode == "line" and newlines == "split":
+    if mode.lower() == "line" and newlines.lower() == "split":
         yield (
-            f"{name}: exactly-once with ACK_MODE line and INPUT_NEWLINES split: a transaction could end inside a "
-            "record; expected INPUT_NEWLINES space, or ACK_MODE marker"
+            f"{name}: exactly-once with {mode_name} line and {newlines_name} split: a transaction could end inside a "
+            f"record; expected {newlines_name} space, or {mode_name} marker"
         )
 
 

@@ -62,6 +62,7 @@ def render(facts: Facts) -> str:
     worst = max((report.status for _, report in checks), key=[PASSING, WARNING, CRITICAL].index)
     cards = [
         _table("Route", _route(facts)),
+        _table("Handling of records", _settings(facts)),
         _table("Calculator", _calculator(facts)),
         _table("Records in", _incoming(facts)),
         _table("Lines out", _outgoing(facts)),
@@ -104,6 +105,11 @@ def _route(facts: Facts) -> Iterable[Row]:
     yield "Flow", f"{facts.relay.value} for {duration(facts.relay_for_s)}"
     yield "Service in Consul", facts.registration.value
     yield "Failed calls to the Consul agent", number(facts.agent_errors_total)
+
+
+def _settings(facts: Facts) -> Iterable[Row]:
+    for key, (value, source) in facts.settings.items():
+        yield key.upper(), f"{shown(value)} ({source})"
 
 
 def _calculator(facts: Facts) -> Iterable[Row]:

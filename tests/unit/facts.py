@@ -49,6 +49,8 @@ OUTLET = {
     "lines_lost": 0,
     "lines_not_json": 4,
     "lines_repaired": 1,
+    "dead_letters_delivered": 0,
+    "dead_letter_error": 0,
     "retries": 0,
     "undelivered": 30,
     "last_error": 0,
@@ -91,6 +93,7 @@ HEALTHY = Facts(
     agent_errors_total=0,
     adoption_delay_s=0.25,
     kv_directory="buldozer/subordinate/wsp-7",
+    settings={"ack_mode": ("line", "KV")},
     taken_at=NOON,
 )
 

@@ -81,6 +81,17 @@ SUPERVISOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
     ({"relay": RelayState.DRAINING, "relay_for_s": 60.0}, "warning", ["drained since 2026-03-01 11:59:00 UTC"]),
     ({"outlet": {**OUTLET, "lines_oversize": 1}}, "warning", ["1 line ", "MAX_LINE_BYTES"]),
     ({"outlet": {**OUTLET, "lines_unproducible": 3}}, "warning", ["3 lines ", "broker"]),
+    ({"poison": "events, partition 2, offset 7"}, "critical", ["events, partition 2, offset 7", "DEAD_LETTER_STREAM"]),
+    (
+        {"dead_letter_stream": "dead", "dead_letter_error": "Broker: Unknown topic or partition"},
+        "critical",
+        ["'dead'", "Unknown topic", "wait"],
+    ),
+    (
+        {"outlet": {**OUTLET, "lines_oversize": 2}, "dead_letter_stream": "dead"},
+        "warning",
+        ["2 lines ", "cut to dead letters"],
+    ),
     (
         {"output_stuck_for_s": 60.0},
         "warning",

@@ -112,8 +112,9 @@ def test_status_holds_every_fact_and_both_checks() -> None:
         assert set(Facts.__dataclass_fields__) <= status.keys()
         assert status["calculator"] == "running"
         assert status["route"] == {
-            "version": 7, "incoming_stream": "events", "outgoing_stream": "results", "paused": False
+            "version": 7, "incoming_stream": "events", "outgoing_stream": "results", "paused": False, "settings": {}
         }  # fmt: skip
+        assert status["settings"] == {"ack_mode": {"value": "line", "source": "KV"}}
         assert status["restarts"] == 3
         assert status["inlet"] == INLET
         assert status["lag"]["0"] == {"acknowledged_offset": 100, "high_watermark": 150, "lag": 50}

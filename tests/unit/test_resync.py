@@ -19,10 +19,13 @@ from supervisor.resync import (
     Decision,
     Settling,
     TokenBucket,
-    decide,
     next_index,
 )
+from supervisor.resync import decide as decide_with
 from supervisor.route import Route
+from supervisor.settings import Options, Settings
+
+ENVIRONMENT = Settings.load({"NODE_ID": "w1", "KAFKA_DSN": "k:9092"}, Options(program="cat"))
 
 OLD = {
     "desired_version": b"7",
@@ -40,6 +43,10 @@ NEW = {
 }
 OLD_ROUTE = Route(7, "in.old", "out.old", paused=False)
 NEW_ROUTE = Route(8, "in.new", "out.new", paused=True)
+
+
+def decide(entries: Mapping[str, bytes] | None, in_force: Route | None) -> Decision:
+    return decide_with(entries, in_force, ENVIRONMENT)
 
 
 class World:
@@ -203,12 +210,14 @@ def test_a_wrong_directory_is_refused_with_its_problems() -> None:
         (OLD | {"pause_stream": b"true"}, OLD_ROUTE, True),
         (NEW | {"adopted_version": b"7"}, OLD_ROUTE, False),
         (OLD | {"incoming_stream": b"in.new"}, OLD_ROUTE, False),
+        (OLD | {"ack_mode": b"line"}, OLD_ROUTE, False),
+        (NEW | {"ack_mode": b"line"}, OLD_ROUTE, True),
     ],
 )
 def test_what_hints_at_missing_writes_is_given_more_time(
     entries: dict[str, bytes], in_force: Route | None, complete: bool
 ) -> None:
-    """New streams without a new version, or without the zero that comes with them."""
+    """New streams or settings without a new version, or without the zero that comes with streams."""
     decision = decide(entries, in_force)
     assert decision.action is Action.ADOPT
     assert decision.complete is complete
@@ -267,3 +276,46 @@ def test_the_bucket_lets_a_burst_through_and_then_its_rate() -> None:
     assert [bucket.take(0.0) for _ in range(5)] == [0.0, 0.0, 0.0, 0.5, 1.0]
     assert bucket.take(1000.0) == 0.0
     assert LOOKS_AT_ONCE > 1
+
+
+def test_settings_that_change_or_go_are_adopted_under_the_same_version() -> None:
+    """Who writes them by hand writes no version."""
+    with_mode = Route(7, "in.old", "out.old", paused=False, settings={"ack_mode": "line"})
+    assert decide(OLD | {"ack_mode": b"line"}, OLD_ROUTE) == Decision(Action.ADOPT, with_mode)
+    assert decide(OLD | {"ack_mode": b"line"}, with_mode).action is Action.NOTHING
+    assert decide(OLD, with_mode) == Decision(Action.ADOPT, OLD_ROUTE)
+
+
+def test_settings_alone_are_no_route() -> None:
+    """Written before the first one, or left behind by the last."""
+    assert decide({"ack_mode": b"line"}, None) == Decision(Action.WAIT)
+    assert decide({"ack_mode": b"line"}, OLD_ROUTE) == Decision(Action.ADOPT, None)
+
+
+SAID = {
+    "desired_version": b"9",
+    "adopted_version": b"0",
+    "incoming_stream": b"in.new",
+    "outgoing_stream": b"out.new",
+    "processing_guarantee": b"exactly-once",
+    "ack_mode": b"line",
+}
+SAID_ROUTE = Route(
+    9, "in.new", "out.new", paused=False, settings={"processing_guarantee": "exactly-once", "ack_mode": "line"}
+)
+
+
+@settings(deadline=None)
+@given(order=st.permutations(sorted(SAID)), steps=st.lists(st.integers(0, 3), min_size=6, max_size=6))
+def test_settings_in_any_order_with_the_route_end_in_force_and_reported(order: list[str], steps: list[int]) -> None:
+    """A guarantee without its acknowledgement is refused until that is there, and never in force."""
+    world = World(OLD, OLD_ROUTE)
+    for key, count in zip(order, steps, strict=True):
+        world.write(key, SAID[key])
+        for _ in range(count):
+            world.step()
+            said = world.in_force.settings if world.in_force is not None else {}
+            assert said.get("processing_guarantee") is None or said.get("ack_mode") == "line"
+    world.finish()
+    assert world.in_force == SAID_ROUTE
+    assert world.entries["adopted_version"] == b"9"

@@ -5,14 +5,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.errors import RouteError
-from supervisor.route import KNOWN_KEYS, Route, adopted_version, parse, version_of
+from supervisor.route import KNOWN_KEYS, Route, adopted_version, version_of
+from supervisor.route import parse as parse_with
+from supervisor.settings import Options, Settings
 
 COMPLETE = {"desired_version": b"7", "adopted_version": b"0", "incoming_stream": b"in", "outgoing_stream": b"out"}
 
 
-def problems_of(entries: dict[str, bytes]) -> tuple[str, ...]:
+def environment(**variables: str) -> Settings:
+    return Settings.load({"NODE_ID": "w1", "KAFKA_DSN": "k:9092", **variables}, Options(program="cat"))
+
+
+DEFAULTS = environment()
+EXACTLY_ONCE = environment(PROCESSING_GUARANTEE="exactly-once", BDZ_ACK_MODE="line")
+
+
+def parse(entries: dict[str, bytes], settings: Settings = DEFAULTS) -> Route | None:
+    return parse_with(entries, settings)
+
+
+def problems_of(entries: dict[str, bytes], settings: Settings = DEFAULTS) -> tuple[str, ...]:
     with pytest.raises(RouteError) as caught:
-        parse(entries)
+        parse(entries, settings)
     return caught.value.problems
 
 
@@ -91,3 +105,64 @@ def test_an_unreadable_adopted_version_counts_as_zero() -> None:
     assert [adopted_version({"adopted_version": text}) for text in (b"5", b"0", b"x", b"\xff", b"")] == [5, 0, 0, 0, 0]
     assert adopted_version({}) == 0
     assert version_of("12") == 12
+
+
+def test_settings_in_the_directory_belong_to_the_route() -> None:
+    """As text, without the white space around it, which a file put there may end with."""
+    entries = COMPLETE | {"ack_mode": b" Line\n", "calculator_timeout": b"1m30s"}
+    assert parse(entries) == Route(
+        7, "in", "out", paused=False, settings={"ack_mode": "Line", "calculator_timeout": "1m30s"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"ack_mode": b"lines"}, "ack_mode: met 'lines'; expected demand or line or marker"),
+        ({"ack_mode": b""}, "ack_mode: met ''; expected demand or line or marker"),
+        (
+            {"calculator_timeout": b"30"},
+            "calculator_timeout: met '30'; a bare number, expected a duration with its unit",
+        ),
+        ({"calculator_timeout": b"1ms"}, "calculator_timeout: met '1ms'; too small, expected at least 100ms"),
+        ({"input_newlines": b"reject"}, "input_newlines: reject without a stream for what is rejected"),
+        (
+            {"propagate_key": b"true"},
+            "propagate_key: only one line for each record can have its key; expected",
+        ),
+        ({"poison_max_attempts": b"none"}, "poison_max_attempts: met 'none'; expected a whole number"),
+        ({"dead_letter_stream": b"out"}, "outgoing_stream: met 'out', which is the dead letter stream"),
+        ({"dead_letter_stream": b"in"}, "incoming_stream: met 'in', which is the dead letter stream"),
+        ({"input_newlines": b"\xff"}, "input_newlines: met bytes that are no UTF-8 text"),
+        ({"processing_guarantee": b"exactly-once"}, "processing_guarantee: exactly-once with ACK_MODE demand, which"),
+        (
+            {"processing_guarantee": b"exactly-once", "ack_mode": b"line", "input_newlines": b"split"},
+            "processing_guarantee: exactly-once with ack_mode line and input_newlines split",
+        ),
+    ],
+)
+def test_wrong_settings_are_refused_under_their_key(said: dict[str, bytes], problem: str) -> None:
+    """By the same parsers as the environment's, with the same words."""
+    (met,) = problems_of(COMPLETE | said)
+    assert met.startswith(problem)
+
+
+def test_what_the_directory_says_is_checked_together_with_the_environment() -> None:
+    """Each may contradict the other."""
+    (met,) = problems_of(COMPLETE | {"ack_mode": b"demand"}, EXACTLY_ONCE)
+    assert met.startswith("PROCESSING_GUARANTEE: exactly-once with ack_mode demand")
+    (met,) = problems_of(COMPLETE | {"input_newlines": b"split"}, EXACTLY_ONCE)
+    assert met.endswith("expected input_newlines space, or BDZ_ACK_MODE marker")
+    assert parse(COMPLETE | {"ack_mode": b"demand", "processing_guarantee": b"at-least-once"}, EXACTLY_ONCE)
+
+
+def test_exactly_once_needs_an_incoming_stream() -> None:
+    """Wherever it is said."""
+    producer = {"desired_version": b"1", "outgoing_stream": b"out"}
+    for entries, settings in (
+        (producer, EXACTLY_ONCE),
+        (producer | {"processing_guarantee": b"exactly-once", "ack_mode": b"marker"}, DEFAULTS),
+    ):
+        (met,) = problems_of(entries, settings)
+        assert met.startswith("incoming_stream is missing: exactly-once needs an incoming stream")
+    assert parse(producer | {"processing_guarantee": b"at-most-once"}, EXACTLY_ONCE)

@@ -112,7 +112,9 @@ def test_every_problem_is_named_at_once() -> None:
             "LOG_LEVEL": "loud",
             "ACK_MODE": "markers",
             "PROCESSING_GUARANTEE": "exactly-twice",
-            "INPUT_NEWLINES": "reject",
+            "INPUT_NEWLINES": "rejects",
+            "DEAD_LETTER_STREAM": "a/b",
+            "POISON_MAX_ATTEMPTS": "0",
             "KAFKA_OPTIONS": "group.id=g,linger.ms",
             "CONSUL_NAME_TPL": "%s-%s",
             "CONSUL_DIR": "a//b",
@@ -131,7 +133,9 @@ def test_every_problem_is_named_at_once() -> None:
         "LOG_LEVEL: met 'loud'; expected debug or info",
         "ACK_MODE: met 'markers'; expected demand or line or marker",
         "PROCESSING_GUARANTEE: met 'exactly-twice'; expected at-least-once or at-most-once or exactly-once",
-        "INPUT_NEWLINES: met 'reject'; not available in this version yet, expected space or split",
+        "INPUT_NEWLINES: met 'rejects'; expected space or split or reject",
+        "DEAD_LETTER_STREAM: met 'a/b'; expected a topic's name",
+        "POISON_MAX_ATTEMPTS: met '0'; expected a number from 1",
         "KAFKA_OPTIONS: group.id belongs to the Supervisor",
         "KAFKA_OPTIONS: item 2 is not name=value",
         "CONSUL_NAME_TPL: met '%s-%s'; expected a service name",
@@ -142,6 +146,30 @@ def test_every_problem_is_named_at_once() -> None:
         assert [line for line in problems if line.startswith(start)], (start, problems)
     assert len(problems) == len(starts)
     assert all("\n" not in line for line in problems)
+
+
+@pytest.mark.parametrize(
+    ("environ", "problem"),
+    [
+        ({"BDZ_INPUT_NEWLINES": "reject"}, "BDZ_INPUT_NEWLINES: reject without a stream for what is rejected"),
+        ({"PROPAGATE_KEY": "true"}, "PROPAGATE_KEY: only one line for each record can have its key; expected ACK_MODE"),
+        (
+            {"PROPAGATE_KEY": "true", "ACK_MODE": "line", "INPUT_NEWLINES": "split"},
+            "PROPAGATE_KEY: a record of several lines has one key; expected INPUT_NEWLINES space or reject",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(environ: dict[str, str], problem: str) -> None:
+    """Each is right by itself."""
+    (met,) = problems_of({**REQUIRED, **environ})
+    assert met.startswith(problem)
+
+
+def test_rejecting_and_keys_go_with_what_they_need() -> None:
+    """The stream for what is rejected; one line for each record."""
+    environ = {"INPUT_NEWLINES": "reject", "DEAD_LETTER_STREAM": "dead", "ACK_MODE": "line", "PROPAGATE_KEY": "true"}
+    settings = Settings.load({**REQUIRED, **environ}, CAT)
+    assert (settings.input_newlines, settings.dead_letter_stream, settings.propagate_key) == ("reject", "dead", True)
 
 
 @pytest.mark.parametrize("node_id", ["w1", "a.b_c-D", "0" * 128])
@@ -265,7 +293,7 @@ def test_both_spellings_of_secrets_are_withheld() -> None:
     ("mode", "complaint"),
     [
         ({}, "expected ACK_MODE line or marker"),
-        ({"BDZ_ACK_MODE": "demand"}, "expected ACK_MODE line or marker"),
+        ({"BDZ_ACK_MODE": "demand"}, "expected BDZ_ACK_MODE line or marker"),
         ({"ACK_MODE": "line", "INPUT_NEWLINES": "split"}, "expected INPUT_NEWLINES space, or ACK_MODE marker"),
     ],
 )
