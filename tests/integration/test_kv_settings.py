@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import threading
 import time
 from collections import Counter
@@ -13,6 +15,10 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
+from supervisor.calculator import ExitStatus, Run
+from supervisor.relay import Relay
+from supervisor.route import Route
+from supervisor.settings import Options, Settings
 from tests.conftest import Names
 from tests.services.peers import Manager, Persistence
 from tests.services.supervised import Supervised
@@ -335,6 +341,51 @@ def test_replicas_change_their_modes_each_in_its_own_time(
     kafka.wait_committed(names.group, incoming, records, deadline_s=40)
     # Overlapping rebalances may double what at-least-once had in flight.
     assert {frame.value for frame in persistence(outgoing).read(records)} == set(lines(records))
+
+
+def test_a_fresh_run_is_early_and_meets_the_new_ends_alone(kafka: Kafka, names: Names) -> None:
+    """It has started and printed before the old run's end is dealt with: none of that goes the old way."""
+    incoming = kafka.create_topic(names.topic("in"))
+    old, new = kafka.create_topic(names.topic("old")), kafka.create_topic(names.topic("new"))
+    environ = {"NODE_ID": names.node_id, "KAFKA_DSN": kafka.bootstrap, "KAFKA_CONSUMER_GROUP": names.group}
+    runs: list[tuple[Run, int]] = []
+
+    async def start(relay: Relay, *printed: bytes) -> None:
+        (stdin, ours), (theirs, stdout) = os.pipe(), os.pipe()
+        for fd in (ours, theirs):
+            os.set_blocking(fd, False)
+        runs.append((Run(len(runs) + 1, os.getpid(), ours, theirs), stdout))
+        os.close(stdin)
+        for line in printed:
+            os.write(stdout, line)
+        await relay.calculator_started(runs[-1][0])
+
+    async def end(relay: Relay) -> None:
+        relay.close_stdin()
+        os.close(runs[-1][1])
+        await relay.calculator_exited(runs[-1][0], ExitStatus(0, None))
+
+    async def main() -> None:
+        started: list[asyncio.Task[None]] = []
+
+        async def restart(_why: str) -> None:
+            await end(relay)
+            started.append(asyncio.create_task(start(relay, b"early\n")))
+            await asyncio.sleep(0.3)  # the longest pause of the loop between the end of a run and of the restart
+
+        relay = Relay(Settings.load(environ, Options(program="cat")), restart, lambda _why: None)
+        await relay.start()
+        await start(relay, b"late\n")
+        await relay.adopt(Route(1, incoming, old, paused=False))
+        await relay.adopt(Route(2, incoming, new, paused=False, settings={"ack_mode": "marker"}))
+        await asyncio.gather(*started)
+        relay.stop_taking(5.0)
+        await end(relay)
+        await relay.stop()
+
+    asyncio.run(main())
+    assert [b'"early"' in (record.value or b"") for record in kafka.read(new, 1)] == [True]
+    assert [b'"late"' in (record.value or b"") for record in kafka.read(old, 1)] == [True]
 
 
 def test_a_stop_in_the_middle_of_a_change_is_orderly(
