@@ -33,7 +33,7 @@ SLOWLY = {
         "-c",
         (
             "import sys, time\n"
-            "for number, line in enumerate(map(str.strip, sys.stdin)):\n"
+            "for number, line in enumerate(line.rstrip('\\n') for line in sys.stdin):\n"
             "    if line.startswith('\\x1e'): print(line)\n"
             f"    else: {answer}\n"
             "    number % 300 or time.sleep(0.01)"
