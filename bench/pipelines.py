@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -168,6 +168,22 @@ MODES = [
         ("at-most-once", "demand"),
     )
 ]
+WINDOWS = [
+    Subject(f"{records} in flight", partial(_supervisor, ACK_MODE="line", MAX_IN_FLIGHT_RECORDS=str(records)), _raw)
+    for records in (1_000, 10_000, 100_000)
+]
+
+
+def spread(topics: Mapping[int, str]) -> list[Subject]:
+    """The same records, in topics of so many partitions."""
+    return [
+        Subject(
+            f"{partitions} partitions", lambda place, topic=topic: _supervisor(replace(place, incoming=topic)), _raw
+        )
+        for partitions, topic in topics.items()
+    ]
+
+
 KCAT = Subject("kcat pair", lambda place: _kcat(place, ["cat"]), bytes)
 KCAT_SED = Subject("kcat pair with sed", lambda place: _kcat(place, ["cat"], SED), _raw)
 LOOP = Subject("Python loop", _loop, _raw)

@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,19 @@ from typing import NamedTuple
 import confluent_kafka
 
 from bench import kernels, measure, report, text
-from bench.pipelines import KCAT, KCAT_SED, LOOP, MODES, SUPERVISOR, Pipeline, Place, Subject, kcat_path
+from bench.pipelines import (
+    KCAT,
+    KCAT_SED,
+    LOOP,
+    MODES,
+    SUPERVISOR,
+    WINDOWS,
+    Pipeline,
+    Place,
+    Subject,
+    kcat_path,
+    spread,
+)
 from tests.services.agent import Agent, Consul
 from tests.services.broker import Cluster
 from tests.services.obtain import kafka_version
@@ -61,7 +73,10 @@ def main(arguments: list[str]) -> int:
         isa, rows = kernels.run(3 if quick else 9)
         with Agent() as consul:
             for table in itertools.chain(
-                _real(consul, quick=quick), _modes(consul, quick=quick), _mock(consul, quick=quick)
+                _real(consul, quick=quick),
+                _modes(consul, quick=quick),
+                _flat(consul, quick=quick),
+                _mock(consul, quick=quick),
             ):
                 tables.append(table)
                 result = report.page(environment, tables, isa, rows)
@@ -141,6 +156,22 @@ def _mock(consul: Consul, *, quick: bool) -> Iterator[report.Table]:
         yield report.Table(f"Mock cluster, {partitions} partitions, {count} lines of {size} B", samples)
 
 
+def _flat(consul: Consul, *, quick: bool) -> Iterator[report.Table]:
+    """What a record costs with few and many in flight, out of one and many partitions."""
+    size, count = _workloads(quick=quick)[0]
+    made = text.lines(size, count)
+    with Cluster(full_speed=True) as cluster, ExitStack() as stack:
+        kafka = Kafka(cluster.bootstrap)
+        topics = {partitions: stack.enter_context(_topic(kafka, made, partitions)) for partitions in (1, 8, 64)}
+        place = Place(kafka, consul, topics[1], "")
+        _say("warming the broker up for windows and partitions")
+        for subject in WINDOWS[:2]:
+            _timed(place, subject, count, cluster.pid())
+        for what, subjects in (("window, ACK_MODE=line", WINDOWS), ("number of partitions", spread(topics))):
+            rounds = _rounds(place, subjects, count, 2 if quick else 5, cluster.pid())
+            yield report.Table(f"By {what}: real broker, {count} lines of {size} B", rounds)
+
+
 @contextmanager
 def _mock_cluster(topics: Mapping[str, int]) -> Iterator[tuple[str, int]]:
     """(bootstrap list, process ID) of a mock cluster with these topics and their numbers of partitions."""
@@ -156,8 +187,8 @@ def _mock_cluster(topics: Mapping[str, int]) -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def _topic(kafka: Kafka, values: list[bytes] | None = None) -> Iterator[str]:
-    name = kafka.create_topic(f"bench-{uuid.uuid4()}")
+def _topic(kafka: Kafka, values: list[bytes] | None = None, partitions: int = 1) -> Iterator[str]:
+    name = kafka.create_topic(f"bench-{uuid.uuid4()}", partitions)
     if values is not None:
         kafka.produce(name, values)
     try:
