@@ -176,12 +176,11 @@ WINDOWS = [
 
 def spread(topics: Mapping[int, str]) -> list[Subject]:
     """The same records, in topics of so many partitions."""
-    return [
-        Subject(
-            f"{partitions} partitions", lambda place, topic=topic: _supervisor(replace(place, incoming=topic)), _raw
-        )
-        for partitions, topic in topics.items()
-    ]
+
+    def start(topic: str, place: Place) -> Pipeline:
+        return _supervisor(replace(place, incoming=topic))
+
+    return [Subject(f"{number} partitions", partial(start, topic), _raw) for number, topic in topics.items()]
 
 
 KCAT = Subject("kcat pair", lambda place: _kcat(place, ["cat"]), bytes)
