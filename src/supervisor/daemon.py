@@ -29,7 +29,7 @@ from supervisor.relay import Relay
 from supervisor.resync import Resync
 from supervisor.settings import SECRET_VARIABLES, Settings
 from supervisor.signals import Receiver
-from supervisor.standstill import Standstill
+from supervisor.standstill import LastRise, Standstill
 from supervisor.states import DAEMON, DaemonState, Lifecycle
 
 log = structlog.get_logger("supervisor.daemon")
@@ -61,6 +61,8 @@ class Daemon:
         )
         self._stdin_standstill = Standstill()
         self._output_standstill = Standstill()
+        self._oversize_rise = LastRise()
+        self._unproducible_rise = LastRise()
         self._agent = ConsulAgent(settings)
         self._resync = Resync(self._agent, settings, self._relay.adopt)
         self._registration = Registration(self._agent, settings, self._checks)
@@ -181,6 +183,7 @@ class Daemon:
         now_s = time.monotonic()
         calculator, resync, relay = self._calculator, self._resync, self._relay
         inlet, outlet = relay.inlet_counters(), relay.outlet_counters()
+        failure = calculator.last_failure
         return Facts(
             node_id=self._settings.node_id,
             version=self._version,
@@ -219,6 +222,13 @@ class Daemon:
                 outlet.get("lines_delivered", 0), now_s, full=outlet.get("output_full", 0) > 0
             ),
             log_lines_dropped=dropped_lines(),
+            last_failure=failure.how if failure else None,
+            last_failure_ago_s=now_s - failure.at_s if failure else None,
+            last_failure_words=(failure.last_words or "") if failure and failure.lasted_s is not None else None,
+            registration_for_s=now_s - self._registration.lifecycle.since_s,
+            registration_why=self._registration.lifecycle.why,
+            oversize_ago_s=self._oversize_rise.ago_s(outlet.get("lines_oversize", 0), now_s),
+            unproducible_ago_s=self._unproducible_rise.ago_s(outlet.get("lines_unproducible", 0), now_s),
         )
 
 

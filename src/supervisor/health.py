@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from supervisor.backoff import CRASH_LOOP_AFTER
 from supervisor.calculator import STABLE_S
 from supervisor.route import Route
 from supervisor.states import CalculatorState, DaemonState, RegistrationState, RelayState, RouteState
@@ -81,6 +80,17 @@ class Facts:
     """The way to Kafka is full and no line was delivered; None while lines are."""
     log_lines_dropped: int = 0
     """Lines that the log's reader did not take in time."""
+    last_failure: str | None = None
+    """How the last run that was not asked to end did end, or why it did not start; goes on after "the Calculator"."""
+    last_failure_ago_s: float | None = None
+    last_failure_words: str | None = None
+    """The last line on STDERR of that run, empty if there was none; None of a run that never began."""
+    registration_for_s: float = 0.0
+    registration_why: str = ""
+    oversize_ago_s: float | None = None
+    """Since the last line over MAX_LINE_BYTES was dropped."""
+    unproducible_ago_s: float | None = None
+    """Since the last line that the broker does not take was dropped."""
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -142,6 +152,7 @@ def _supervisor_problems(facts: Facts) -> Iterator[CheckReport]:
         yield CheckReport(WARNING, "the Supervisor is stopping and takes no more records")
     yield from _route_problems(facts)
     yield from _agent_problems(facts)
+    yield from _registration_problems(facts)
     yield from _kafka_problems(facts)
     yield from _dropped(facts)
 
@@ -193,6 +204,23 @@ def _agent_problems(facts: Facts) -> Iterator[CheckReport]:
         yield CheckReport(WARNING, f"{trouble}; records go on by the last good route ({describe_route(facts.route)})")
 
 
+def _registration_problems(facts: Facts) -> Iterator[CheckReport]:
+    """Consul cannot show this one while it lasts; the log, /status and /health/ready can."""
+    since = _since(facts, facts.registration_for_s)
+    unseen = "the platform does not see this instance, records flow all the same"
+    if facts.agent_error is not None:  # the same trouble, told already
+        return
+    if facts.registration is RegistrationState.LOST:
+        why = shown(facts.registration_why, 400)
+        yield CheckReport(WARNING, f"the service in Consul has been lost {since}: {why}; {unseen}")
+    elif facts.registration is RegistrationState.UNREGISTERED and facts.registration_for_s > PATIENCE_S:
+        yield CheckReport(
+            WARNING,
+            f"the service could not be registered in Consul {since}, the log says why; {unseen}; look at the token's "
+            "right to write the service",
+        )
+
+
 def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
     route = facts.route
     if facts.producer_error is not None:
@@ -238,30 +266,29 @@ def _dropped(facts: Facts) -> Iterator[CheckReport]:
     if oversize:
         yield CheckReport(
             WARNING,
-            f"{_count(oversize, 'line')} of the Calculator over MAX_LINE_BYTES dropped since the Supervisor started; "
-            "raise it, and the broker's limit with it, or print shorter lines",
+            f"{_count(oversize, 'line')} of the Calculator over MAX_LINE_BYTES dropped since the Supervisor started"
+            f"{_the_last(facts, facts.oversize_ago_s)}; raise it, and the broker's limit with it, or print shorter lines",
         )
     if unproducible:
         yield CheckReport(
             WARNING,
             f"{_count(unproducible, 'line')} of the Calculator that the broker does not take dropped since the "
-            "Supervisor started; the log says why",
+            f"Supervisor started{_the_last(facts, facts.unproducible_ago_s)}; the log says why",
         )
 
 
 def _calculator(facts: Facts) -> tuple[str, str]:
     since = _since(facts, facts.calculator_for_s)
-    last_words = _last_words(facts)
     match facts.calculator:
         case CalculatorState.RUNNING:
-            return _running(facts, since, last_words)
+            return _running(facts, since)
         case CalculatorState.CRASH_LOOP:
             return CRITICAL, (
-                f"the Calculator is in a crash loop: {_failures(facts)}, the last ended {_ended(facts)}{last_words}; "
-                "it is started again and again, its records wait"
+                f"the Calculator is in a crash loop {since}: {_count(facts.calculator_failures, 'failed run')} in a row, "
+                f"the last time it {_failure(facts)}; it is started again and again, its records wait"
             )
         case CalculatorState.BACKOFF:
-            return WARNING, f"the Calculator ended {_ended(facts)}{last_words}; it is started again in a moment"
+            return WARNING, f"the Calculator {_failure(facts)}; it is started again in a moment"
         case CalculatorState.STARTING:
             return WARNING, f"the Calculator is being started {since}"
         case CalculatorState.STOPPING:
@@ -272,15 +299,12 @@ def _calculator(facts: Facts) -> tuple[str, str]:
             return CRITICAL, f"the Calculator is stopped {since}"
 
 
-def _running(facts: Facts, since: str, last_words: str) -> tuple[str, str]:
+def _running(facts: Facts, since: str) -> tuple[str, str]:
     running = f"the Calculator has been running {since}, pid {facts.calculator_pid}"
     if facts.stdin_broken:
         return CRITICAL, f"{running}, but closed its STDIN and takes no records; restart it, or have it read to the end"
-    if facts.calculator_for_s < STABLE_S and facts.last_exit is not None:
-        again = f"{running}, after it ended with {facts.last_exit}{last_words}"
-        if facts.calculator_failures >= CRASH_LOOP_AFTER:
-            return CRITICAL, f"{again}; {_failures(facts)}: a crash loop until it runs for {STABLE_S:g} s"
-        return WARNING, f"{again}; stable when it has run for {STABLE_S:g} s"
+    if facts.calculator_for_s < STABLE_S and facts.calculator_failures:
+        return WARNING, f"{running}, after it {_failure(facts)}; that is over when it has run for {STABLE_S:g} s"
     if facts.stdin_stuck_for_s is not None and facts.stdin_stuck_for_s > PATIENCE_S:
         return WARNING, _reads_nothing(facts, running)
     if facts.inlet.get("echo_owed", 0):
@@ -359,16 +383,15 @@ def _directory(facts: Facts) -> str:
     return f"the directory {facts.kv_directory}" if facts.kv_directory else "the directory of this workspace"
 
 
-def _last_words(facts: Facts) -> str:
-    return f", last STDERR line: '{shown(facts.last_stderr_line)}'" if facts.last_stderr_line else ", nothing on STDERR"
+def _failure(facts: Facts) -> str:
+    words = facts.last_failure_words
+    last_line = "" if words is None else f", last STDERR line: '{shown(words)}'" if words else ", nothing on STDERR"
+    at = "" if facts.last_failure_ago_s is None else f" at {_at(facts, facts.last_failure_ago_s)}"
+    return f"{shown(facts.last_failure or 'failed', 400)}{at}{last_line}"
 
 
-def _ended(facts: Facts) -> str:
-    return f"at {_at(facts, facts.calculator_for_s)} with {facts.last_exit or 'no status: it could not be started'}"
-
-
-def _failures(facts: Facts) -> str:
-    return f"{facts.calculator_failures or 'several'} failed runs in a row"
+def _the_last(facts: Facts, ago_s: float | None) -> str:
+    return "" if ago_s is None else f", the last at {_at(facts, ago_s)}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -8,8 +8,8 @@ import pytest
 
 from supervisor.health import calculator_check, ready, shown, supervisor_check
 from supervisor.route import Route
-from supervisor.standstill import Standstill
-from supervisor.states import CalculatorState, DaemonState, RelayState, RouteState
+from supervisor.standstill import LastRise, Standstill
+from supervisor.states import CalculatorState, DaemonState, RegistrationState, RelayState, RouteState
 from tests.unit.facts import HEALTHY, INLET, OUTLET, facts
 
 PAUSED = Route(version=7, incoming_stream="events", outgoing_stream="results", paused=True)
@@ -79,8 +79,31 @@ SUPERVISOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
     ),
     ({"inlet": {**INLET, "assigned_partitions": 0}, "relay_for_s": 2.0}, "passing", ["joining the consumer group"]),
     ({"relay": RelayState.DRAINING, "relay_for_s": 60.0}, "warning", ["drained since 2026-03-01 11:59:00 UTC"]),
-    ({"outlet": {**OUTLET, "lines_oversize": 1}}, "warning", ["1 line ", "MAX_LINE_BYTES"]),
-    ({"outlet": {**OUTLET, "lines_unproducible": 3}}, "warning", ["3 lines ", "broker"]),
+    (
+        {"outlet": {**OUTLET, "lines_oversize": 1}, "oversize_ago_s": 60.0},
+        "warning",
+        ["1 line ", "over MAX_LINE_BYTES dropped", "the last at 2026-03-01 11:59:00 UTC"],
+    ),
+    (
+        {"outlet": {**OUTLET, "lines_unproducible": 3}, "unproducible_ago_s": 60.0},
+        "warning",
+        ["3 lines ", "the broker does not take", "the last at 2026-03-01 11:59:00 UTC"],
+    ),
+    (
+        {
+            "registration": RegistrationState.LOST,
+            "registration_for_s": 60.0,
+            "registration_why": "no answer from consul:8500",
+        },
+        "warning",
+        ["lost since 2026-03-01 11:59:00 UTC", "no answer from consul:8500", "records flow all the same"],
+    ),
+    (
+        {"registration": RegistrationState.UNREGISTERED, "registration_for_s": 60.0},
+        "warning",
+        ["could not be registered in Consul since 2026-03-01 11:59:00 UTC", "log says why"],
+    ),
+    ({"registration": RegistrationState.UNREGISTERED, "registration_for_s": 2.0}, "passing", []),
     (
         {"output_stuck_for_s": 60.0},
         "warning",
@@ -110,20 +133,58 @@ def test_the_worst_problem_comes_first_and_none_is_hidden() -> None:
     assert report.output.index("all brokers down") < report.output.index("MAX_LINE_BYTES")
 
 
+FAILED_BEFORE = {
+    "last_exit": "exit status 3",
+    "last_failure": "ended by itself with exit status 3",
+    "last_failure_ago_s": 3.0,
+    "last_failure_words": "boom",
+}
 CALCULATOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
     ({"restarts": 2}, "passing", ["running since 2026-03-01 11:00:00 UTC", "pid 4711", "2 restarts"]),
     (
-        {"calculator": CalculatorState.CRASH_LOOP, "calculator_for_s": 5.0, "calculator_failures": 6},
+        {"calculator": CalculatorState.CRASH_LOOP, "calculator_for_s": 50.0, "calculator_failures": 6},
         "critical",
-        ["crash loop", "6 failed runs in a row", "11:59:55 UTC", "exit status 3", "'boom'"],
+        [
+            "The Calculator is in a crash loop since 2026-03-01 11:59:10 UTC: 6 failed runs in a row, the last time it "
+            "ended by itself with exit status 3 at 2026-03-01 11:59:57 UTC, last STDERR line: 'boom'; "
+            "it is started again and again, its records wait."
+        ],
     ),
     (
         {"calculator": CalculatorState.BACKOFF, "calculator_for_s": 0.0},
         "warning",
-        ["ended at 2026-03-01 12:00:00 UTC", "exit status 3", "'boom'", "started again"],
+        ["ended by itself with exit status 3 at 2026-03-01 11:59:57 UTC", "'boom'", "started again"],
     ),
-    ({"calculator_for_s": 2.0, "calculator_failures": 1}, "warning", ["exit status 3", "since 2026-03-01 11:59:58"]),
-    ({"calculator_for_s": 2.0, "calculator_failures": 5}, "critical", ["crash loop", "5 failed runs", "exit status 3"]),
+    (
+        {"calculator": CalculatorState.BACKOFF, "last_failure_words": ""},
+        "warning",
+        ["exit status 3 at 2026-03-01 11:59:57 UTC, nothing on STDERR;"],
+    ),
+    (
+        {
+            "calculator": CalculatorState.CRASH_LOOP,
+            "calculator_failures": 3,
+            "last_failure": "could not be started: --bin: prog was not found",
+            "last_failure_words": None,
+        },
+        "critical",
+        ["the last time it could not be started: --bin: prog was not found at 2026-03-01 11:59:57 UTC; it is started"],
+    ),
+    (
+        {"calculator_for_s": 2.0, "calculator_failures": 1},
+        "warning",
+        ["running since 2026-03-01 11:59:58 UTC, pid 4711, after it ended by itself with exit status 3", "10 s"],
+    ),
+    (
+        {
+            "calculator_for_s": 2.0,
+            "calculator_failures": 1,
+            "last_failure": "was killed by the Supervisor: it neither read nor printed for CALCULATOR_TIMEOUT, 30 s",
+        },
+        "warning",
+        ["after it was killed by the Supervisor: it neither read nor printed for CALCULATOR_TIMEOUT, 30 s at 2026-"],
+    ),
+    ({"calculator_for_s": 2.0, "last_failure": None}, "passing", ["running since"]),
     ({"calculator_for_s": 20.0, "calculator_failures": 5, "restarts": 5}, "passing", ["5 restarts"]),
     ({"inlet": {**INLET, "stdin_broken": 1}}, "critical", ["closed its STDIN"]),
     (
@@ -144,7 +205,7 @@ CALCULATOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
 @pytest.mark.parametrize(("changes", "status", "words"), CALCULATOR_CASES)
 def test_calculator_check_says_what_is_wrong(changes: dict[str, Any], status: str, words: list[str]) -> None:
     """Each state has its status; a failure is told with its exit status and the last STDERR line."""
-    report = calculator_check(facts(**{"last_exit": "exit status 3", "last_stderr_line": "boom", **changes}))
+    report = calculator_check(facts(**FAILED_BEFORE | changes))
     assert report.status == status, report.output
     for word in words:
         assert word in report.output
@@ -225,9 +286,11 @@ def test_foreign_text_is_one_bounded_line() -> None:
     """Control characters cannot break a sentence, and a long line is cut with a mark."""
     assert shown("a\x1b[31m\nb\x00") == "a [31m b"
     assert shown("x" * 300) == "x" * 199 + "…"
-    report = calculator_check(facts(calculator=CalculatorState.CRASH_LOOP, last_stderr_line="a\nb" + "y" * 5000))
+    report = calculator_check(
+        facts(calculator=CalculatorState.CRASH_LOOP, last_failure="x" * 5000, last_failure_words="a\nb" + "y" * 5000)
+    )
     assert "\n" not in report.output
-    assert len(report.output) < 600
+    assert len(report.output) < 900
 
 
 def test_a_standstill_is_full_and_does_not_move() -> None:
@@ -236,3 +299,9 @@ def test_a_standstill_is_full_and_does_not_move() -> None:
     steps = [(0.0, 5, True), (3.0, 5, True), (4.0, 6, True), (9.0, 6, True), (10.0, 6, False), (11.0, 6, True)]
     seen = [standstill.for_s(moved, now_s, full=full) for now_s, moved, full in steps]
     assert seen == [None, 3.0, None, 5.0, None, None]
+
+
+def test_a_rise_is_remembered() -> None:
+    """A counter that stays is no news; one that never rose has no time."""
+    rise = LastRise()
+    assert [rise.ago_s(count, now_s) for now_s, count in ((1.0, 0), (2.0, 3), (5.0, 3), (6.0, 4))] == [None, 0, 3, 0]
