@@ -38,6 +38,7 @@ HEALTH_INTERVAL_S: Final = 0.5
 """How often the checks are worked out anew; a change is announced at once, the same report only as a heartbeat."""
 
 DEREGISTER_DEADLINE_S: Final = 1.0
+_DEREGISTER_FIRST_S = 0.25  # an agent that is there has answered by then; the others are not waited for
 
 
 class Daemon:
@@ -137,6 +138,7 @@ class Daemon:
             tasks[name].cancel()
         await asyncio.gather(*(tasks[name] for name in ("resync", "health", "registration")), return_exceptions=True)
         deregistered = asyncio.create_task(self._registration.deregister(DEREGISTER_DEADLINE_S))
+        await asyncio.wait({deregistered}, timeout=_DEREGISTER_FIRST_S)
         self._relay.stop_taking(self._grace_s)
         await self._calculator.stop(
             close_stdin=self._relay.close_stdin, at_once=not self._relay.has_incoming, grace_s=self._grace_s

@@ -13,6 +13,7 @@ What happens to records here, in one place:
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -30,12 +31,16 @@ from supervisor.route import Route
 from supervisor.settings import Settings
 from supervisor.standstill import Standstill
 from supervisor.states import RELAY, Lifecycle, RelayState
-from supervisor.stream import StreamEnd
+from supervisor.stream import DESTROY_DEADLINE_S, StreamEnd
 
 log = structlog.get_logger("supervisor.relay")
 
 FLUSH_DEADLINE_S: Final = 5.0
-"""How long the end waits for deliveries, and the group for its goodbye."""
+"""How long the end waits, beyond the Calculator's grace, for deliveries and for the group's goodbye, together."""
+
+_FLUSH_S = 1.0  # of the flush deadline, kept for the delivery of the last lines of a Calculator
+_GOODBYE_S = 1.0  # likewise, for leaving the group
+_LEFT_BEHIND_S = 1.0  # a client that is not destroyed by then ends with the process
 
 _POLL_S = 0.01  # between looks at the counters while something is waited for
 _STDOUT_HELD_S = 1.0  # a dead Calculator's silent STDOUT is given up after this: a daemon it left holds it open
@@ -63,6 +68,7 @@ class Relay:
         self._stdin_fd = -1  # of a run that has no inlet
         self._eof_given = False
         self._end_at_s: float | None = None  # of a stop or a drain: when a dead run's lines must have been taken
+        self._stop_end_s = math.inf  # of a stop: when everything must be over
         self._stdout_ended = asyncio.Event()
         self._hang = Standstill()
         self._complaints: dict[str, tuple[int, float]] = {}
@@ -183,7 +189,8 @@ class Relay:
             stuck = counters["bytes_read"] == before and not counters["output_full"]
             before = counters["bytes_read"]
             try:
-                await asyncio.wait_for(self._stdout_ended.wait(), _STDOUT_HELD_S)
+                left_s = math.inf if self._end_at_s is None else max(0.0, self._end_at_s - time.monotonic())
+                await asyncio.wait_for(self._stdout_ended.wait(), min(_STDOUT_HELD_S, left_s))
             except TimeoutError:
                 if self._end_at_s is not None and time.monotonic() >= self._end_at_s:
                     log.warning("the Calculator's last lines could not be taken in time; their records are read again")
@@ -332,14 +339,18 @@ class Relay:
         except (ValueError, OSError) as error:
             raise KafkaError(f"the Kafka consumer cannot be made: {error}; look at the KAFKA_ settings") from None
 
-    async def _end_inlet(self) -> None:
+    async def _end_inlet(
+        self, deadline_s: float = FLUSH_DEADLINE_S, destroy_deadline_s: float = DESTROY_DEADLINE_S
+    ) -> None:
         """Commit, leave the group; STDIN stays open in our hands for the next inlet."""
         if self._inlet is None or self._inlet_end is None:
             return
         if self._run is not None:
             self._stdin_fd = self._inlet.take_stdin()
         inlet_end, self._inlet, self._inlet_end = self._inlet_end, None, None
-        self._closing = asyncio.create_task(inlet_end.close(FLUSH_DEADLINE_S), name="close the incoming side")
+        self._closing = asyncio.create_task(
+            inlet_end.close(deadline_s, destroy_deadline_s), name="close the incoming side"
+        )
         await asyncio.shield(self._closing)  # a stop in the meantime waits for its commit as well
 
     def _wire_stdin(self) -> None:
@@ -357,7 +368,7 @@ class Relay:
 
     def stop_taking(self, grace_s: float) -> None:
         """Write no further record; what is in flight goes on, and gets ``grace_s`` and the flush deadline to end."""
-        self._end_at_s = time.monotonic() + grace_s + FLUSH_DEADLINE_S
+        self._end_within(grace_s + FLUSH_DEADLINE_S)
         if self._inlet is not None:
             self._inlet.drain(True)
         if self.lifecycle.state in (RelayState.FLOWING, RelayState.PAUSED):
@@ -365,17 +376,26 @@ class Relay:
 
     def shorten_end(self) -> None:
         """The grace was cut short: lines of a dead Calculator that cannot be delivered get the flush deadline alone."""
-        if self._end_at_s is not None:
-            self._end_at_s = min(self._end_at_s, time.monotonic() + FLUSH_DEADLINE_S)
+        if self._stop_end_s < math.inf:
+            self._end_within(FLUSH_DEADLINE_S)
+
+    def _end_within(self, bound_s: float) -> None:
+        self._stop_end_s = min(self._stop_end_s, time.monotonic() + bound_s)
+        self._end_at_s = self._stop_end_s - _FLUSH_S - _GOODBYE_S
 
     async def stop(self) -> None:
-        """After the Calculator is gone: deliver, commit, leave the group. Bounded by FLUSH_DEADLINE_S for each step."""
-        if not await self._until(self._settled, FLUSH_DEADLINE_S):
+        """After ``stop_taking``, when the Calculator is gone: deliver, commit, leave the group in the time set there.
+
+        A client of librdkafka that does not let go by then is left behind after _LEFT_BEHIND_S more.
+        """
+        if not await self._until(self._settled, self._stop_end_s - _GOODBYE_S - time.monotonic()):
             log.warning("not everything could be delivered; its records will be read again", **self._in_flight())
-        await self._end_inlet()
+        left_s = max(0.0, self._stop_end_s - time.monotonic())
+        await self._end_inlet(min(left_s, FLUSH_DEADLINE_S), _LEFT_BEHIND_S)
         if self._closing is not None:
-            await self._closing
-        await self._outlet_end.close(0.0)
+            left_s = max(0.0, self._stop_end_s - time.monotonic())
+            await asyncio.wait({self._closing}, timeout=left_s + _LEFT_BEHIND_S)
+        await self._outlet_end.close(0.0, _LEFT_BEHIND_S)
         self._close_held_stdin()
         self.lifecycle.change(RelayState.STOPPED, "flushed and committed")
 
