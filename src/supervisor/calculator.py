@@ -400,7 +400,7 @@ def _unasked(status: ExitStatus) -> str:
 
 
 def _own_environment() -> list[bytes]:
-    """As the kernel was given it: Python's copy has no doubles, and LC_CTYPE is added where the locale is C (PEP 538)."""
+    """As the kernel was given it: Python's copy lacks doubles and gains LC_CTYPE where there is no locale (PEP 538)."""
     try:
         return Path("/proc/self/environ").read_bytes().split(b"\0")[:-1]
     except OSError:  # /proc is hidden

@@ -62,6 +62,8 @@ class Daemon:
         )
         self._stdin_standstill = Standstill()
         self._output_standstill = Standstill()
+        self._stdin_broken = Standstill()
+        self._echo_owed = Standstill()
         self._oversize_rise = LastRise()
         self._unproducible_rise = LastRise()
         self._agent = ConsulAgent(settings)
@@ -223,6 +225,8 @@ class Daemon:
             output_stuck_for_s=self._output_standstill.for_s(
                 outlet.get("lines_delivered", 0), now_s, full=outlet.get("output_full", 0) > 0
             ),
+            stdin_broken_for_s=self._stdin_broken.for_s(0, now_s, full=inlet.get("stdin_broken", 0) > 0),
+            echo_owed_for_s=self._echo_owed.for_s(0, now_s, full=inlet.get("echo_owed", 0) > 0),
             log_lines_dropped=dropped_lines(),
             last_failure=failure.how if failure else None,
             last_failure_ago_s=now_s - failure.at_s if failure else None,

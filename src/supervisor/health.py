@@ -78,6 +78,10 @@ class Facts:
     """STDIN is full and the Calculator has read nothing of it; None while it reads."""
     output_stuck_for_s: float | None = None
     """The way to Kafka is full and no line was delivered; None while lines are."""
+    stdin_broken_for_s: float | None = None
+    """Since the Calculator was seen to have closed its STDIN."""
+    echo_owed_for_s: float | None = None
+    """Since it was seen to wait for input with marker lines not echoed."""
     log_lines_dropped: int = 0
     """Lines that the log's reader did not take in time."""
     last_failure: str | None = None
@@ -163,7 +167,7 @@ def _route_problems(facts: Facts) -> Iterator[CheckReport]:
     match facts.route_state:
         case RouteState.UNKNOWN:
             if facts.agent_error is None:
-                yield CheckReport(WARNING, f"no route yet: Consul KV has not been read yet, {since}; {waiting}")
+                yield CheckReport(WARNING, f"no route yet: Consul KV has not been read {since}; {waiting}")
         case RouteState.ABSENT:
             yield CheckReport(
                 WARNING,
@@ -172,7 +176,7 @@ def _route_problems(facts: Facts) -> Iterator[CheckReport]:
             )
         case RouteState.REFUSED:
             problems = shown("; ".join(facts.route_problems) or "no reason known", 1000)
-            refused = f"the configuration in {_directory(facts)} is refused, {since}: {problems}; "
+            refused = f"the configuration in {_directory(facts)} has been refused {since}: {problems}; "
             if facts.route is None:
                 yield CheckReport(CRITICAL, f"{refused}no route is in force, {waiting} until it is corrected")
             else:
@@ -181,15 +185,15 @@ def _route_problems(facts: Facts) -> Iterator[CheckReport]:
                 )
         case RouteState.ADOPTING:
             if facts.route is None or facts.route_for_s > PATIENCE_S:
-                yield CheckReport(WARNING, f"a new route is being put in force {since}")
+                yield CheckReport(WARNING, f"a new route has been on its way into force {since}")
         case RouteState.IN_FORCE:
             reported = facts.adopted_version or 0
             if facts.route is not None and reported < facts.route.version and facts.route_for_s > PATIENCE_S:
                 yield CheckReport(
                     WARNING,
-                    f"version {facts.route.version} is in force {since}, but adopted_version in {_directory(facts)} "
-                    f"could not be set to it (last written: {reported or 'nothing'}); look at the token's right to "
-                    "write there",
+                    f"version {facts.route.version} has been in force {since}, but adopted_version in "
+                    f"{_directory(facts)} could not be set to it (last written: {reported or 'nothing'}); look at the "
+                    "token's right to write there",
                 )
 
 
@@ -205,7 +209,7 @@ def _agent_problems(facts: Facts) -> Iterator[CheckReport]:
 
 
 def _registration_problems(facts: Facts) -> Iterator[CheckReport]:
-    """Consul cannot show this one while it lasts; the log, /status and /health/ready can."""
+    """Consul cannot show these while they last; the log, /status and the page can."""
     since = _since(facts, facts.registration_for_s)
     unseen = "the platform does not see this instance, records flow all the same"
     if facts.agent_error is not None:  # the same trouble, told already
@@ -224,19 +228,21 @@ def _registration_problems(facts: Facts) -> Iterator[CheckReport]:
 def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
     route = facts.route
     if facts.producer_error is not None:
-        where = f"outgoing stream '{route.outgoing_stream}'" if route and route.outgoing_stream else "Kafka producer"
+        where = (
+            f"outgoing stream '{route.outgoing_stream}'" if route and route.outgoing_stream else "the Kafka producer"
+        )
         since = _since_if_known(facts, facts.producer_error_for_s)
         yield CheckReport(
             CRITICAL,
-            f"{where}{since}: {shown(facts.producer_error, 400)}; lines wait and nothing is lost; look at the brokers, "
-            "KAFKA_DSN and the topic",
+            f"trouble with {where}{since}: {shown(facts.producer_error, 400)}; the Calculator's lines wait; "
+            f"{_remedy(facts.producer_error)}",
         )
     elif facts.output_stuck_for_s is not None and facts.output_stuck_for_s > PATIENCE_S:
-        where = f"outgoing stream '{route.outgoing_stream}'" if route and route.outgoing_stream else "Kafka producer"
+        where = f"outgoing stream '{route.outgoing_stream}'" if route and route.outgoing_stream else "Kafka"
         yield CheckReport(
             WARNING,
             f"{where} has taken no line {_since(facts, facts.output_stuck_for_s)} and everything before it is full: "
-            "the Calculator waits in its writing, nothing is lost; look at the brokers",
+            "the Calculator's lines wait, and it waits in its writing; look at the brokers",
         )
     if route is None or route.incoming_stream is None:
         return
@@ -245,17 +251,19 @@ def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
         since = _since_if_known(facts, facts.consumer_error_for_s)
         yield CheckReport(
             CRITICAL,
-            f"{where}{since}: {shown(facts.consumer_error, 400)}; no records come in; look at the brokers, KAFKA_DSN "
-            "and the topic",
+            f"trouble with {where}{since}: {shown(facts.consumer_error, 400)}; no records come in; "
+            f"{_remedy(facts.consumer_error)}",
         )
     elif facts.relay is RelayState.DRAINING and facts.relay_for_s > PATIENCE_S:
         yield CheckReport(
-            WARNING, f"{where} is being drained {_since(facts, facts.relay_for_s)}: records in flight are not done yet"
+            WARNING,
+            f"{where} has been draining {_since(facts, facts.relay_for_s)}: the Calculator is not done with the "
+            "records in flight",
         )
     elif facts.assigned_partitions == 0 and _flow_for_s(facts) > PATIENCE_S:
         yield CheckReport(
             WARNING,
-            f"{where} has given no partition to this instance, {_since(facts, _flow_for_s(facts))}: other members of "
+            f"{where} has given no partition to this instance {_since(facts, _flow_for_s(facts))}: other members of "
             "the consumer group hold all of them, or the group does not come together",
         )
 
@@ -267,7 +275,8 @@ def _dropped(facts: Facts) -> Iterator[CheckReport]:
         yield CheckReport(
             WARNING,
             f"{_count(oversize, 'line')} of the Calculator over MAX_LINE_BYTES dropped since the Supervisor started"
-            f"{_the_last(facts, facts.oversize_ago_s)}; raise it, and the broker's limit with it, or print shorter lines",
+            f"{_the_last(facts, facts.oversize_ago_s)}; raise it, and the broker's limit with it, or print shorter "
+            "lines",
         )
     if unproducible:
         yield CheckReport(
@@ -284,32 +293,34 @@ def _calculator(facts: Facts) -> tuple[str, str]:
             return _running(facts, since)
         case CalculatorState.CRASH_LOOP:
             return CRITICAL, (
-                f"the Calculator is in a crash loop {since}: {_count(facts.calculator_failures, 'failed run')} in a row, "
-                f"the last time it {_failure(facts)}; it is started again and again, its records wait"
+                f"the Calculator has been in a crash loop {since}: {_count(facts.calculator_failures, 'failed run')} "
+                f"in a row, the last time it {_failure(facts)}; it is started again and again, its records wait"
             )
         case CalculatorState.BACKOFF:
             return WARNING, f"the Calculator {_failure(facts)}; it is started again in a moment"
         case CalculatorState.STARTING:
-            return WARNING, f"the Calculator is being started {since}"
+            return WARNING, f"the Calculator has been starting {since}"
         case CalculatorState.STOPPING:
-            return WARNING, f"the Calculator is being stopped {since}"
+            return WARNING, f"the Calculator has been stopping {since}"
         case CalculatorState.STOPPED:
             if facts.daemon is DaemonState.STARTING:
                 return WARNING, "the Calculator is not started yet"
-            return CRITICAL, f"the Calculator is stopped {since}"
+            return CRITICAL, f"the Calculator has been stopped {since}"
 
 
 def _running(facts: Facts, since: str) -> tuple[str, str]:
     running = f"the Calculator has been running {since}, pid {facts.calculator_pid}"
     if facts.stdin_broken:
-        return CRITICAL, f"{running}, but closed its STDIN and takes no records; restart it, or have it read to the end"
+        closed = f"closed its STDIN{_at_if_known(facts, facts.stdin_broken_for_s)} and takes no records"
+        return CRITICAL, f"{running}, but {closed}; restart it, or have it read to the end"
     if facts.calculator_for_s < STABLE_S and facts.calculator_failures:
         return WARNING, f"{running}, after it {_failure(facts)}; that is over when it has run for {STABLE_S:g} s"
     if facts.stdin_stuck_for_s is not None and facts.stdin_stuck_for_s > PATIENCE_S:
         return WARNING, _reads_nothing(facts, running)
     if facts.inlet.get("echo_owed", 0):
         return WARNING, (
-            f"{running}, but waits for input and has not echoed the marker lines of ACK_MODE=marker: "
+            f"{running}, but waits for input{_since_if_known(facts, facts.echo_owed_for_s)} and has not echoed the "
+            "marker lines of ACK_MODE=marker: "
             f"{_count(facts.inlet['unacknowledged'], 'record')} cannot be acknowledged; let it print each line that "
             "begins with MARKER_PREFIX as it is"
         )
@@ -336,7 +347,7 @@ def _not_ready(facts: Facts) -> str | None:
         return (
             report.output
             if report.status != PASSING
-            else f"a new route is being put in force {_since(facts, facts.route_for_s)}"
+            else f"a new route has been on its way into force {_since(facts, facts.route_for_s)}"
         )
     if facts.calculator is not CalculatorState.RUNNING or facts.stdin_broken:
         return calculator_check(facts).output
@@ -359,13 +370,13 @@ def _flow(facts: Facts) -> str:
         return "The Supervisor runs."
     route = describe_route(facts.route)
     if facts.route_state is RouteState.ADOPTING:
-        return f"A new route is being put in force {_since(facts, facts.route_for_s)}; until then {route}."
+        return f"A new route has been on its way into force {_since(facts, facts.route_for_s)}; until then {route}."
     if facts.route.paused:
         return (
-            f"The stream is paused by pause_stream {_since(facts, _flow_for_s(facts))}: no records flow, "
+            f"The stream has been paused by pause_stream {_since(facts, _flow_for_s(facts))}: no records flow, "
             f"the Calculator goes on (route {route})."
         )
-    words = [f"Route {route}, is in force {_since(facts, facts.route_for_s)}"]
+    words = [f"Route {route}, has been in force {_since(facts, facts.route_for_s)}"]
     if facts.route.incoming_stream is not None:
         partitions = facts.assigned_partitions
         words.append(f"{_count(partitions, 'partition')} assigned" if partitions else "joining the consumer group")
@@ -386,8 +397,20 @@ def _directory(facts: Facts) -> str:
 def _failure(facts: Facts) -> str:
     words = facts.last_failure_words
     last_line = "" if words is None else f", last STDERR line: '{shown(words)}'" if words else ", nothing on STDERR"
-    at = "" if facts.last_failure_ago_s is None else f" at {_at(facts, facts.last_failure_ago_s)}"
+    at = _at_if_known(facts, facts.last_failure_ago_s)
     return f"{shown(facts.last_failure or 'failed', 400)}{at}{last_line}"
+
+
+def _remedy(kafka_error: str) -> str:
+    """What to look at, by the words of librdkafka."""
+    error = kafka_error.lower()
+    if "authorization" in error:
+        return "look at what the brokers' ACLs let this user do with the topic and the group"
+    if "authentication" in error or "sasl" in error or "ssl" in error:
+        return "look at the KAFKA_SASL_ and KAFKA_SSL_ settings"
+    if "unknown topic" in error:
+        return "create the topic or correct the route"
+    return "look at the brokers, KAFKA_DSN and the topic"
 
 
 def _the_last(facts: Facts, ago_s: float | None) -> str:
@@ -404,6 +427,10 @@ def _at(facts: Facts, ago_s: float) -> str:
 
 def _since(facts: Facts, for_s: float) -> str:
     return f"since {_at(facts, for_s)}"
+
+
+def _at_if_known(facts: Facts, ago_s: float | None) -> str:
+    return "" if ago_s is None else f" at {_at(facts, ago_s)}"
 
 
 def _since_if_known(facts: Facts, for_s: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Since when: a full queue has not moved (one that empties slowly is work, one that stands is a fault), a counter rose."""
+"""Since when a full queue stands still (moving slowly is work, standing is a fault), and when a counter rose."""
 
 from __future__ import annotations
 
