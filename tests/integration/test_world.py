@@ -27,9 +27,7 @@ def zero_separated(pid: int, name: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_the_world_is_the_launchers_less_what_is_the_supervisors_own(
-    lonely: Start, place: str, tmp_path: Path
-) -> None:
+def test_the_world_is_the_launchers_less_what_is_the_supervisors_own(lonely: Start, place: str, tmp_path: Path) -> None:
     """Descriptors, signals, session, environment, arguments, folder, limits, as the kernel shows them."""
     secrets = {name: "user:secret" for name in SECRET_VARIABLES if "KAFKA" not in name}
     process = lonely(
