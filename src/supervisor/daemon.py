@@ -231,8 +231,6 @@ class Daemon:
             last_failure=failure.how if failure else None,
             last_failure_ago_s=now_s - failure.at_s if failure else None,
             last_failure_words=(failure.last_words or "") if failure and failure.lasted_s is not None else None,
-            registration_for_s=now_s - self._registration.lifecycle.since_s,
-            registration_why=self._registration.lifecycle.why,
             oversize_ago_s=self._oversize_rise.ago_s(outlet.get("lines_oversize", 0), now_s),
             unproducible_ago_s=self._unproducible_rise.ago_s(outlet.get("lines_unproducible", 0), now_s),
         )

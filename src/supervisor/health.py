@@ -89,8 +89,6 @@ class Facts:
     last_failure_ago_s: float | None = None
     last_failure_words: str | None = None
     """The last line on STDERR of that run, empty if there was none; None of a run that never began."""
-    registration_for_s: float = 0.0
-    registration_why: str = ""
     oversize_ago_s: float | None = None
     """Since the last line over MAX_LINE_BYTES was dropped."""
     unproducible_ago_s: float | None = None
@@ -156,7 +154,6 @@ def _supervisor_problems(facts: Facts) -> Iterator[CheckReport]:
         yield CheckReport(WARNING, "the Supervisor is stopping and takes no more records")
     yield from _route_problems(facts)
     yield from _agent_problems(facts)
-    yield from _registration_problems(facts)
     yield from _kafka_problems(facts)
     yield from _dropped(facts)
 
@@ -208,34 +205,15 @@ def _agent_problems(facts: Facts) -> Iterator[CheckReport]:
         yield CheckReport(WARNING, f"{trouble}; records go on by the last good route ({describe_route(facts.route)})")
 
 
-def _registration_problems(facts: Facts) -> Iterator[CheckReport]:
-    """Consul cannot show these while they last; the log, /status and the page can."""
-    since = _since(facts, facts.registration_for_s)
-    unseen = "the platform does not see this instance, records flow all the same"
-    if facts.agent_error is not None:  # the same trouble, told already
-        return
-    if facts.registration is RegistrationState.LOST:
-        why = shown(facts.registration_why, 400)
-        yield CheckReport(WARNING, f"the service in Consul has been lost {since}: {why}; {unseen}")
-    elif facts.registration is RegistrationState.UNREGISTERED and facts.registration_for_s > PATIENCE_S:
-        yield CheckReport(
-            WARNING,
-            f"the service could not be registered in Consul {since}, the log says why; {unseen}; look at the token's "
-            "right to write the service",
-        )
-
-
 def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
     route = facts.route
     if facts.producer_error is not None:
-        where = (
-            f"outgoing stream '{route.outgoing_stream}'" if route and route.outgoing_stream else "the Kafka producer"
-        )
+        where = f"outgoing stream '{route.outgoing_stream}'" if route and route.outgoing_stream else "Kafka producer"
         since = _since_if_known(facts, facts.producer_error_for_s)
         yield CheckReport(
             CRITICAL,
-            f"trouble with {where}{since}: {shown(facts.producer_error, 400)}; the Calculator's lines wait; "
-            f"{_remedy(facts.producer_error)}",
+            f"{where}{since}: {shown(facts.producer_error, 400)}; lines wait and nothing is lost; look at the brokers, "
+            "KAFKA_DSN and the topic",
         )
     elif facts.output_stuck_for_s is not None and facts.output_stuck_for_s > PATIENCE_S:
         where = f"outgoing stream '{route.outgoing_stream}'" if route and route.outgoing_stream else "Kafka"
@@ -251,8 +229,8 @@ def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
         since = _since_if_known(facts, facts.consumer_error_for_s)
         yield CheckReport(
             CRITICAL,
-            f"trouble with {where}{since}: {shown(facts.consumer_error, 400)}; no records come in; "
-            f"{_remedy(facts.consumer_error)}",
+            f"{where}{since}: {shown(facts.consumer_error, 400)}; no records come in; look at the brokers, KAFKA_DSN "
+            "and the topic",
         )
     elif facts.relay is RelayState.DRAINING and facts.relay_for_s > PATIENCE_S:
         yield CheckReport(
@@ -399,18 +377,6 @@ def _failure(facts: Facts) -> str:
     last_line = "" if words is None else f", last STDERR line: '{shown(words)}'" if words else ", nothing on STDERR"
     at = _at_if_known(facts, facts.last_failure_ago_s)
     return f"{shown(facts.last_failure or 'failed', 400)}{at}{last_line}"
-
-
-def _remedy(kafka_error: str) -> str:
-    """What to look at, by the words of librdkafka."""
-    error = kafka_error.lower()
-    if "authorization" in error:
-        return "look at what the brokers' ACLs let this user do with the topic and the group"
-    if "authentication" in error or "sasl" in error or "ssl" in error:
-        return "look at the KAFKA_SASL_ and KAFKA_SSL_ settings"
-    if "unknown topic" in error:
-        return "create the topic or correct the route"
-    return "look at the brokers, KAFKA_DSN and the topic"
 
 
 def _the_last(facts: Facts, ago_s: float | None) -> str:
