@@ -65,7 +65,8 @@ def test_a_terminals_stop_signals_stop_nobody(lonely: Start, place: str) -> None
     until(lambda: not mask(process.pid, "ShdPnd"), "all are taken")
     assert {field(pid, "State")[0] for pid in (process.pid, calculator)} <= {"S", "R"}
     assert process.terminate() == 0
-    assert process.wait_log("calculator ended")["status"] == "killed by SIGTERM"
+    # EOF and SIGTERM come together where there is no incoming stream.
+    assert process.wait_log("calculator ended")["status"] in {"exit status 0", "killed by SIGTERM"}
 
 
 @both_places
