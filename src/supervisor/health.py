@@ -374,9 +374,14 @@ def _directory(facts: Facts) -> str:
 
 def _failure(facts: Facts) -> str:
     words = facts.last_failure_words
-    last_line = "" if words is None else f", last STDERR line: '{shown(words)}'" if words else ", nothing on STDERR"
+    last_line = "" if words is None else f", last STDERR line: {_quoted(words)}" if words else ", nothing on STDERR"
     at = _at_if_known(facts, facts.last_failure_ago_s)
     return f"{shown(facts.last_failure or 'failed', 400)}{at}{last_line}"
+
+
+def _quoted(text: str) -> str:
+    quote = '"' if "'" in text else "'"
+    return f"{quote}{shown(text)}{quote}"
 
 
 def _the_last(facts: Facts, ago_s: float | None) -> str:

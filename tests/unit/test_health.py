@@ -146,6 +146,11 @@ CALCULATOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
         ["exit status 3 at 2026-03-01 11:59:57 UTC, nothing on STDERR;"],
     ),
     (
+        {"calculator": CalculatorState.BACKOFF, "last_failure_words": "no such file: '/var/model'"},
+        "warning",
+        ["last STDERR line: \"no such file: '/var/model'\";"],
+    ),
+    (
         {
             "calculator": CalculatorState.CRASH_LOOP,
             "calculator_failures": 3,
