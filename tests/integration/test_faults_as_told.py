@@ -63,7 +63,7 @@ FAULTS = [
         {"ACK_MODE": "marker"},
         "Calculator",
         "warning",
-        rf"but waits for input since {TIME} and has not echoed the marker lines of ACK_MODE=marker: 50 records cannot be",
+        rf"but waits for input since {TIME} and has not echoed the marker lines of ACK_MODE=marker: 50 records",
         id="marker-not-echoed",
     ),
 ]
