@@ -12,7 +12,7 @@ from supervisor import signals  # noqa: E402
 
 
 def main() -> int:
-    """Run the command line and return the exit status."""
+    """Run the command line and return the exit status, or end the process with it."""
     from supervisor import cli
     from supervisor.errors import SettingsError, SupervisorError
 
@@ -43,16 +43,19 @@ def main() -> int:
     sink = logs.write_behind(2 if sys.stderr is not None else -1)
     log = structlog.get_logger("supervisor")
     try:
-        return uvloop.run(daemon.run(settings, receiver))
+        status = uvloop.run(daemon.run(settings, receiver))
     except SupervisorError as error:
         log.error(str(error))  # noqa: TRY400 - said on purpose, with what to do: a traceback would only hide it
-        return error.exit_code
+        status = error.exit_code
     except Exception:
         # The interpreter would write the traceback by itself, past the queue, and wait for the log's reader.
         log.exception("the Supervisor failed")
-        return 1
+        status = 1
     finally:
         sink.flush()
+    # Everything is closed. The interpreter's own end would free it piece by piece, for longer than all of the stop
+    # took, and a thread of librdkafka that was left behind would run on in what is being freed.
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ import fcntl
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGTERM
 from typing import Final, Protocol
 
@@ -58,6 +59,20 @@ class Run:
     terminate_sent: bool = False
 
 
+@dataclass(frozen=True)
+class Failure:
+    """How a run failed, or a start. ``how`` goes on after "the Calculator"; ``lasted_s`` is None for a start."""
+
+    how: str
+    lasted_s: float | None = None
+    last_words: str | None = None
+    at_s: float = field(default_factory=time.monotonic)
+
+    def __str__(self) -> str:
+        lasted = "" if self.lasted_s is None else f" after {self.lasted_s:g} s"
+        return f"{self.how}{lasted}" + (f", its last line on STDERR: {self.last_words}" if self.last_words else "")
+
+
 class Listener(Protocol):
     """Who gets the Calculator's streams. Neither method may wait for ``stop`` or ``restart``: those wait for it."""
 
@@ -86,8 +101,9 @@ class Calculator:
     """Keeps one program running. ``run`` is the restart loop; ``stop`` ends it, ``restart`` ends one run of it.
 
     ``command``: program and arguments; the program is looked up on PATH when it has no slash. ``withheld``: names of
-    environment variables that the Calculator must not see; everything else of ``environ`` (default: this process's) is
-    passed on byte for byte. To be used on the main thread, inside the running loop.
+    environment variables that the Calculator must not see; everything else of ``environ``, entries ``NAME=value``
+    (default: those this process was started with), is passed on byte for byte. To be used on the main thread, inside
+    the running loop.
     """
 
     def __init__(
@@ -98,13 +114,14 @@ class Calculator:
         reaper: Reaper,
         backoff_max_s: float,
         withheld: frozenset[str],
-        environ: Mapping[bytes, bytes] | None = None,
+        environ: Sequence[bytes] | None = None,
         stable_s: float = STABLE_S,
     ) -> None:
         self.lifecycle = Lifecycle("calculator", CALCULATOR, CalculatorState.STOPPED, state_changed)
         self.restarts = 0
         self.last_exit: ExitStatus | None = None
         self.last_stderr_line: str | None = None
+        self.last_failure: Failure | None = None
         self._fault: str | None = None  # why the present run is killed
         self._command = tuple(command)
         self._listener = listener
@@ -112,8 +129,8 @@ class Calculator:
         self._backoff = Backoff(backoff_max_s)
         self._stable_s = stable_s
         hidden = {os.fsencode(name) for name in withheld}
-        everything = os.environb if environ is None else environ
-        self._environ = {name: value for name, value in everything.items() if name not in hidden}
+        entries = _own_environment() if environ is None else environ
+        self._environ = [entry for entry in entries if entry.partition(b"=")[0] not in hidden]
         self._runs = 0
         self._run: Run | None = None
         self._ended: asyncio.Future[ExitStatus] | None = None
@@ -139,7 +156,8 @@ class Calculator:
 
     def check(self) -> str:
         """Return the path of the program; raise ProgramNotFoundError (127) or ProgramNotExecutableError (126)."""
-        return program.find(self._command[0], os.fsdecode(self._environ.get(b"PATH", os.fsencode(os.defpath))))
+        search = (entry.removeprefix(b"PATH=") for entry in self._environ if entry.startswith(b"PATH="))
+        return program.find(self._command[0], os.fsdecode(next(search, os.fsencode(os.defpath))))
 
     async def run(self) -> None:
         """Start, wait, restart, until ``stop``. The first start may raise ProgramNotFoundError and its like.
@@ -213,7 +231,7 @@ class Calculator:
                 fatal = error if isinstance(error, SupervisorError) else program.start_error(error, self._command[0])
                 if fatal is not None:
                     raise fatal from None
-            self._fail(f"the start failed: {error}")
+            self._fail(Failure(f"could not be started: {error}"))
             return None
         self._runs = run.number
         self.restarts = run.number - 1
@@ -242,7 +260,7 @@ class Calculator:
             pid = _spawn.spawn(
                 os.fsencode(path),
                 [os.fsencode(word) for word in self._command],
-                [name + b"=" + value for name, value in self._environ.items()],
+                self._environ,
                 stdin_read,
                 stdout_write,
                 stderr_write,
@@ -275,8 +293,8 @@ class Calculator:
         self.last_exit = status
         log.info("calculator ended", pid=run.pid, run=run.number, status=str(status), lasted_s=lasted_s, asked=asked)
         if not asked:
-            last_words = f", its last line on STDERR: {stderr.last_line}" if stderr.last_line else ""
-            self._fail(f"{self._fault or status} after {lasted_s:g} s{last_words}")
+            how = f"was killed by the Supervisor: {self._fault}" if self._fault else _unasked(status)
+            self._fail(Failure(how, lasted_s, stderr.last_line))
         self._fault = None
         try:
             await self._listener.calculator_exited(run, status)
@@ -288,10 +306,11 @@ class Calculator:
         if self.lifecycle.state is CalculatorState.CRASH_LOOP:
             self.lifecycle.change(CalculatorState.RUNNING, f"run {run.number} has been stable for {self._stable_s:g} s")
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, failure: Failure) -> None:
+        self.last_failure = failure
         delay_s = self._backoff.failed()
         self._next_start_s = time.monotonic() + delay_s
-        why = f"{why}; failure {self.failures} in a row, next start in {delay_s:.1f} s"
+        why = f"{failure}; failure {self.failures} in a row, next start in {delay_s:.1f} s"
         if self.lifecycle.state is CalculatorState.CRASH_LOOP:
             log.warning("calculator failed again", why=why)
             return
@@ -372,6 +391,20 @@ class Calculator:
         if not ended.done():
             log.error("SIGKILL did not end the calculator: it hangs in the kernel and is left behind", pid=self.pid)
             ended.set_result(ExitStatus(code=None, signal=None))
+
+
+def _unasked(status: ExitStatus) -> str:
+    if status.signal is None:
+        return f"ended by itself with {status}"
+    return f"was {status}" + (", not by the Supervisor: out of memory?" if status.signal == SIGKILL else "")
+
+
+def _own_environment() -> list[bytes]:
+    """As the kernel was given it: Python's copy lacks doubles and gains LC_CTYPE where there is no locale (PEP 538)."""
+    try:
+        return Path("/proc/self/environ").read_bytes().split(b"\0")[:-1]
+    except OSError:  # /proc is hidden
+        return [name + b"=" + value for name, value in os.environb.items()]
 
 
 def _pipe(opened: list[int], size_bytes: int | None) -> tuple[int, int]:

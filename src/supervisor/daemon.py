@@ -29,7 +29,7 @@ from supervisor.relay import Relay
 from supervisor.resync import Resync
 from supervisor.settings import SECRET_VARIABLES, Settings
 from supervisor.signals import Receiver
-from supervisor.standstill import Standstill
+from supervisor.standstill import LastRise, Standstill
 from supervisor.states import DAEMON, DaemonState, Lifecycle
 
 log = structlog.get_logger("supervisor.daemon")
@@ -38,6 +38,7 @@ HEALTH_INTERVAL_S: Final = 0.5
 """How often the checks are worked out anew; a change is announced at once, the same report only as a heartbeat."""
 
 DEREGISTER_DEADLINE_S: Final = 1.0
+_DEREGISTER_FIRST_S = 0.25  # an agent that is there has answered by then; the others are not waited for
 
 
 class Daemon:
@@ -61,6 +62,10 @@ class Daemon:
         )
         self._stdin_standstill = Standstill()
         self._output_standstill = Standstill()
+        self._stdin_broken = Standstill()
+        self._echo_owed = Standstill()
+        self._oversize_rise = LastRise()
+        self._unproducible_rise = LastRise()
         self._agent = ConsulAgent(settings)
         self._resync = Resync(self._agent, settings, self._relay.adopt)
         self._registration = Registration(self._agent, settings, self._checks)
@@ -135,6 +140,7 @@ class Daemon:
             tasks[name].cancel()
         await asyncio.gather(*(tasks[name] for name in ("resync", "health", "registration")), return_exceptions=True)
         deregistered = asyncio.create_task(self._registration.deregister(DEREGISTER_DEADLINE_S))
+        await asyncio.wait({deregistered}, timeout=_DEREGISTER_FIRST_S)
         self._relay.stop_taking(self._grace_s)
         await self._calculator.stop(
             close_stdin=self._relay.close_stdin, at_once=not self._relay.has_incoming, grace_s=self._grace_s
@@ -181,6 +187,8 @@ class Daemon:
         now_s = time.monotonic()
         calculator, resync, relay = self._calculator, self._resync, self._relay
         inlet, outlet = relay.inlet_counters(), relay.outlet_counters()
+        letters = relay.dead_letter_trouble
+        failure = calculator.last_failure
         return Facts(
             node_id=self._settings.node_id,
             version=self._version,
@@ -218,11 +226,20 @@ class Daemon:
             output_stuck_for_s=self._output_standstill.for_s(
                 outlet.get("lines_delivered", 0), now_s, full=outlet.get("output_full", 0) > 0
             ),
-            poison=relay.poison,
+            poison=relay.poison.what if relay.poison else None,
+            poison_for_s=_since(relay.poison.since_s if relay.poison else None, now_s),
             dead_letter_stream=relay.dead_letter_stream,
-            dead_letter_error=relay.dead_letter_error,
+            dead_letter_error=letters.what if letters else None,
+            dead_letter_error_for_s=_since(letters.since_s if letters else None, now_s),
             settings=relay.settings_in_force,
+            stdin_broken_for_s=self._stdin_broken.for_s(0, now_s, full=inlet.get("stdin_broken", 0) > 0),
+            echo_owed_for_s=self._echo_owed.for_s(0, now_s, full=inlet.get("echo_owed", 0) > 0),
             log_lines_dropped=dropped_lines(),
+            last_failure=failure.how if failure else None,
+            last_failure_ago_s=now_s - failure.at_s if failure else None,
+            last_failure_words=(failure.last_words or "") if failure and failure.lasted_s is not None else None,
+            oversize_ago_s=self._oversize_rise.ago_s(outlet.get("lines_oversize", 0), now_s),
+            unproducible_ago_s=self._unproducible_rise.ago_s(outlet.get("lines_unproducible", 0), now_s),
         )
 
 

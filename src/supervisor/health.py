@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from supervisor.backoff import CRASH_LOOP_AFTER
 from supervisor.calculator import STABLE_S
 from supervisor.route import Route
 from supervisor.states import CalculatorState, DaemonState, RegistrationState, RelayState, RouteState
@@ -81,13 +80,28 @@ class Facts:
     """The way to Kafka is full and no line was delivered; None while lines are."""
     poison: str | None = None
     """The record that ends the Calculator and is tried again alone, because there is no dead letter stream for it."""
+    poison_for_s: float | None = None
     dead_letter_stream: str | None = None
     dead_letter_error: str | None = None
     """Why the dead letter stream takes nothing now."""
+    dead_letter_error_for_s: float | None = None
     settings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Of each setting that may stand in the KV directory, by key: its value in force, and where that comes from."""
+    stdin_broken_for_s: float | None = None
+    """Since the Calculator was seen to have closed its STDIN."""
+    echo_owed_for_s: float | None = None
+    """Since it was seen to wait for input with marker lines not echoed."""
     log_lines_dropped: int = 0
     """Lines that the log's reader did not take in time."""
+    last_failure: str | None = None
+    """How the last run that was not asked to end did end, or why it did not start; goes on after "the Calculator"."""
+    last_failure_ago_s: float | None = None
+    last_failure_words: str | None = None
+    """The last line on STDERR of that run, empty if there was none; None of a run that never began."""
+    oversize_ago_s: float | None = None
+    """Since the last line over MAX_LINE_BYTES was dropped."""
+    unproducible_ago_s: float | None = None
+    """Since the last line that the broker does not take was dropped."""
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -160,7 +174,7 @@ def _route_problems(facts: Facts) -> Iterator[CheckReport]:
     match facts.route_state:
         case RouteState.UNKNOWN:
             if facts.agent_error is None:
-                yield CheckReport(WARNING, f"no route yet: Consul KV has not been read yet, {since}; {waiting}")
+                yield CheckReport(WARNING, f"no route yet: Consul KV has not been read {since}; {waiting}")
         case RouteState.ABSENT:
             yield CheckReport(
                 WARNING,
@@ -169,7 +183,7 @@ def _route_problems(facts: Facts) -> Iterator[CheckReport]:
             )
         case RouteState.REFUSED:
             problems = shown("; ".join(facts.route_problems) or "no reason known", 1000)
-            refused = f"the configuration in {_directory(facts)} is refused, {since}: {problems}; "
+            refused = f"the configuration in {_directory(facts)} has been refused {since}: {problems}; "
             if facts.route is None:
                 yield CheckReport(CRITICAL, f"{refused}no route is in force, {waiting} until it is corrected")
             else:
@@ -178,15 +192,15 @@ def _route_problems(facts: Facts) -> Iterator[CheckReport]:
                 )
         case RouteState.ADOPTING:
             if facts.route is None or facts.route_for_s > PATIENCE_S:
-                yield CheckReport(WARNING, f"a new route is being put in force {since}")
+                yield CheckReport(WARNING, f"a new route has been on its way into force {since}")
         case RouteState.IN_FORCE:
             reported = facts.adopted_version or 0
             if facts.route is not None and reported < facts.route.version and facts.route_for_s > PATIENCE_S:
                 yield CheckReport(
                     WARNING,
-                    f"version {facts.route.version} is in force {since}, but adopted_version in {_directory(facts)} "
-                    f"could not be set to it (last written: {reported or 'nothing'}); look at the token's right to "
-                    "write there",
+                    f"version {facts.route.version} has been in force {since}, but adopted_version in "
+                    f"{_directory(facts)} could not be set to it (last written: {reported or 'nothing'}); look at the "
+                    "token's right to write there",
                 )
 
 
@@ -212,11 +226,11 @@ def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
             "KAFKA_DSN and the topic",
         )
     elif facts.output_stuck_for_s is not None and facts.output_stuck_for_s > PATIENCE_S:
-        where = f"outgoing stream '{route.outgoing_stream}'" if route and route.outgoing_stream else "Kafka producer"
+        where = f"outgoing stream '{route.outgoing_stream}'" if route and route.outgoing_stream else "Kafka"
         yield CheckReport(
             WARNING,
             f"{where} has taken no line {_since(facts, facts.output_stuck_for_s)} and everything before it is full: "
-            "the Calculator waits in its writing, nothing is lost; look at the brokers",
+            "the Calculator's lines wait, and it waits in its writing; look at the brokers",
         )
     if route is None or route.incoming_stream is None:
         return
@@ -230,12 +244,14 @@ def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
         )
     elif facts.relay is RelayState.DRAINING and facts.relay_for_s > PATIENCE_S:
         yield CheckReport(
-            WARNING, f"{where} is being drained {_since(facts, facts.relay_for_s)}: records in flight are not done yet"
+            WARNING,
+            f"{where} has been draining {_since(facts, facts.relay_for_s)}: the Calculator is not done with the "
+            "records in flight",
         )
     elif facts.assigned_partitions == 0 and _flow_for_s(facts) > PATIENCE_S:
         yield CheckReport(
             WARNING,
-            f"{where} has given no partition to this instance, {_since(facts, _flow_for_s(facts))}: other members of "
+            f"{where} has given no partition to this instance {_since(facts, _flow_for_s(facts))}: other members of "
             "the consumer group hold all of them, or the group does not come together",
         )
 
@@ -244,15 +260,16 @@ def _dead_letter_problems(facts: Facts) -> Iterator[CheckReport]:
     if facts.poison is not None:
         yield CheckReport(
             CRITICAL,
-            f"the record at {facts.poison} ends the Calculator each time; it is tried again alone, nothing behind it "
-            "is taken and nothing is lost; mend the Calculator, or set DEAD_LETTER_STREAM to put such records aside",
+            f"the record at {facts.poison} ends the Calculator each time{_since_if_known(facts, facts.poison_for_s)}; "
+            "it is tried again alone, nothing behind it is taken and nothing is lost; mend the Calculator, or set "
+            "DEAD_LETTER_STREAM to put such records aside",
         )
     if facts.dead_letter_error is not None:
         yield CheckReport(
             CRITICAL,
-            f"dead letter stream '{facts.dead_letter_stream}': {shown(facts.dead_letter_error, 400)}; the records for "
-            "it wait, and what is behind them is not acknowledged; look at the topic, its max.message.bytes and the "
-            "right to write to it",
+            f"dead letter stream '{facts.dead_letter_stream}'{_since_if_known(facts, facts.dead_letter_error_for_s)}: "
+            f"{shown(facts.dead_letter_error, 400)}; the records for it wait, and what is behind them is not "
+            "acknowledged; look at the topic, its max.message.bytes and the right to write to it",
         )
 
 
@@ -263,13 +280,14 @@ def _dropped(facts: Facts) -> Iterator[CheckReport]:
         yield CheckReport(
             WARNING,
             f"{_count(oversize, 'line')} of the Calculator over MAX_LINE_BYTES {_fate(facts)} since the Supervisor "
-            "started; raise it, and the broker's limit with it, or print shorter lines",
+            f"started{_the_last(facts, facts.oversize_ago_s)}; raise it, and the broker's limit with it, or print "
+            "shorter lines",
         )
     if unproducible:
         yield CheckReport(
             WARNING,
             f"{_count(unproducible, 'line')} of the Calculator that the broker does not take dropped since the "
-            "Supervisor started; the log says why",
+            f"Supervisor started{_the_last(facts, facts.unproducible_ago_s)}; the log says why",
         )
 
 
@@ -279,41 +297,39 @@ def _fate(facts: Facts) -> str:
 
 def _calculator(facts: Facts) -> tuple[str, str]:
     since = _since(facts, facts.calculator_for_s)
-    last_words = _last_words(facts)
     match facts.calculator:
         case CalculatorState.RUNNING:
-            return _running(facts, since, last_words)
+            return _running(facts, since)
         case CalculatorState.CRASH_LOOP:
             return CRITICAL, (
-                f"the Calculator is in a crash loop: {_failures(facts)}, the last ended {_ended(facts)}{last_words}; "
-                "it is started again and again, its records wait"
+                f"the Calculator has been in a crash loop {since}: {_count(facts.calculator_failures, 'failed run')} "
+                f"in a row, the last time it {_failure(facts)}; it is started again and again, its records wait"
             )
         case CalculatorState.BACKOFF:
-            return WARNING, f"the Calculator ended {_ended(facts)}{last_words}; it is started again in a moment"
+            return WARNING, f"the Calculator {_failure(facts)}; it is started again in a moment"
         case CalculatorState.STARTING:
-            return WARNING, f"the Calculator is being started {since}"
+            return WARNING, f"the Calculator has been starting {since}"
         case CalculatorState.STOPPING:
-            return WARNING, f"the Calculator is being stopped {since}"
+            return WARNING, f"the Calculator has been stopping {since}"
         case CalculatorState.STOPPED:
             if facts.daemon is DaemonState.STARTING:
                 return WARNING, "the Calculator is not started yet"
-            return CRITICAL, f"the Calculator is stopped {since}"
+            return CRITICAL, f"the Calculator has been stopped {since}"
 
 
-def _running(facts: Facts, since: str, last_words: str) -> tuple[str, str]:
+def _running(facts: Facts, since: str) -> tuple[str, str]:
     running = f"the Calculator has been running {since}, pid {facts.calculator_pid}"
     if facts.stdin_broken:
-        return CRITICAL, f"{running}, but closed its STDIN and takes no records; restart it, or have it read to the end"
-    if facts.calculator_for_s < STABLE_S and facts.last_exit is not None:
-        again = f"{running}, after it ended with {facts.last_exit}{last_words}"
-        if facts.calculator_failures >= CRASH_LOOP_AFTER:
-            return CRITICAL, f"{again}; {_failures(facts)}: a crash loop until it runs for {STABLE_S:g} s"
-        return WARNING, f"{again}; stable when it has run for {STABLE_S:g} s"
+        closed = f"closed its STDIN{_at_if_known(facts, facts.stdin_broken_for_s)} and takes no records"
+        return CRITICAL, f"{running}, but {closed}; restart it, or have it read to the end"
+    if facts.calculator_for_s < STABLE_S and facts.calculator_failures:
+        return WARNING, f"{running}, after it {_failure(facts)}; that is over when it has run for {STABLE_S:g} s"
     if facts.stdin_stuck_for_s is not None and facts.stdin_stuck_for_s > PATIENCE_S:
         return WARNING, _reads_nothing(facts, running)
     if facts.inlet.get("echo_owed", 0):
         return WARNING, (
-            f"{running}, but waits for input and has not echoed the marker lines of ACK_MODE=marker: "
+            f"{running}, but waits for input{_since_if_known(facts, facts.echo_owed_for_s)} and has not echoed the "
+            "marker lines of ACK_MODE=marker: "
             f"{_count(facts.inlet['unacknowledged'], 'record')} cannot be acknowledged; let it print each line that "
             "begins with MARKER_PREFIX as it is"
         )
@@ -340,7 +356,7 @@ def _not_ready(facts: Facts) -> str | None:
         return (
             report.output
             if report.status != PASSING
-            else f"a new route is being put in force {_since(facts, facts.route_for_s)}"
+            else f"a new route has been on its way into force {_since(facts, facts.route_for_s)}"
         )
     if facts.calculator is not CalculatorState.RUNNING or facts.stdin_broken:
         return calculator_check(facts).output
@@ -363,13 +379,13 @@ def _flow(facts: Facts) -> str:
         return "The Supervisor runs."
     route = describe_route(facts.route)
     if facts.route_state is RouteState.ADOPTING:
-        return f"A new route is being put in force {_since(facts, facts.route_for_s)}; until then {route}."
+        return f"A new route has been on its way into force {_since(facts, facts.route_for_s)}; until then {route}."
     if facts.route.paused:
         return (
-            f"The stream is paused by pause_stream {_since(facts, _flow_for_s(facts))}: no records flow, "
+            f"The stream has been paused by pause_stream {_since(facts, _flow_for_s(facts))}: no records flow, "
             f"the Calculator goes on (route {route})."
         )
-    words = [f"Route {route}, is in force {_since(facts, facts.route_for_s)}"]
+    words = [f"Route {route}, has been in force {_since(facts, facts.route_for_s)}"]
     if facts.route.incoming_stream is not None:
         partitions = facts.assigned_partitions
         words.append(f"{_count(partitions, 'partition')} assigned" if partitions else "joining the consumer group")
@@ -387,16 +403,20 @@ def _directory(facts: Facts) -> str:
     return f"the directory {facts.kv_directory}" if facts.kv_directory else "the directory of this workspace"
 
 
-def _last_words(facts: Facts) -> str:
-    return f", last STDERR line: '{shown(facts.last_stderr_line)}'" if facts.last_stderr_line else ", nothing on STDERR"
+def _failure(facts: Facts) -> str:
+    words = facts.last_failure_words
+    last_line = "" if words is None else f", last STDERR line: {_quoted(words)}" if words else ", nothing on STDERR"
+    at = _at_if_known(facts, facts.last_failure_ago_s)
+    return f"{shown(facts.last_failure or 'failed', 400)}{at}{last_line}"
 
 
-def _ended(facts: Facts) -> str:
-    return f"at {_at(facts, facts.calculator_for_s)} with {facts.last_exit or 'no status: it could not be started'}"
+def _quoted(text: str) -> str:
+    quote = '"' if "'" in text else "'"
+    return f"{quote}{shown(text)}{quote}"
 
 
-def _failures(facts: Facts) -> str:
-    return f"{facts.calculator_failures or 'several'} failed runs in a row"
+def _the_last(facts: Facts, ago_s: float | None) -> str:
+    return "" if ago_s is None else f", the last at {_at(facts, ago_s)}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -409,6 +429,10 @@ def _at(facts: Facts, ago_s: float) -> str:
 
 def _since(facts: Facts, for_s: float) -> str:
     return f"since {_at(facts, for_s)}"
+
+
+def _at_if_known(facts: Facts, ago_s: float | None) -> str:
+    return "" if ago_s is None else f" at {_at(facts, ago_s)}"
 
 
 def _since_if_known(facts: Facts, for_s: float | None) -> str:

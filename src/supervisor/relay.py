@@ -15,11 +15,12 @@ What happens to records here, in one place:
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -34,16 +35,27 @@ from supervisor.route import Route
 from supervisor.settings import Settings
 from supervisor.standstill import Standstill
 from supervisor.states import RELAY, Lifecycle, RelayState
-from supervisor.stream import StreamEnd
+from supervisor.stream import DESTROY_DEADLINE_S, StreamEnd
 
 log = structlog.get_logger("supervisor.relay")
 
 FLUSH_DEADLINE_S: Final = 5.0
-"""How long the end waits for deliveries, and the group for its goodbye."""
+"""How long the end waits, beyond the Calculator's grace, for deliveries and for the group's goodbye, together."""
+
+_FLUSH_S = 1.0  # of the flush deadline, kept for the delivery of the last lines of a Calculator
+_GOODBYE_S = 1.0  # likewise, for leaving the group
+_LEFT_BEHIND_S = 1.0  # a client that is not destroyed by then ends with the process
 
 _POLL_S = 0.01  # between looks at the counters while something is waited for
 _STDOUT_HELD_S = 1.0  # a dead Calculator's silent STDOUT is given up after this: a daemon it left holds it open
 _COMPLAINT_INTERVAL_S = 30.0
+
+
+class Trouble(NamedTuple):
+    """Something that is wrong, and since when, by the monotonic clock."""
+
+    what: str
+    since_s: float
 
 
 class Relay:
@@ -68,15 +80,17 @@ class Relay:
         self._fed = False  # the run has had an inlet
         self._eof_given = False
         self._end_at_s: float | None = None  # of a stop or a drain: when a dead run's lines must have been taken
+        self._stop_end_s = math.inf  # of a stop: when everything must be over
         self._stdout_ended = asyncio.Event()
         self._ends_in_place = asyncio.Event()  # not between a run of the old ends and one of the new
         self._ends_in_place.set()
         self._hang = Standstill()
         self._inquest = Inquest()
         self._fault_is_ours = False  # the run was ended for something that is no failure of the Calculator
-        self.poison: str | None = None
+        self.poison: Trouble | None = None
         """What record ends the Calculator and is tried again alone, while there is nowhere else for it to go."""
-        self.dead_letter_error: str | None = None
+        self.dead_letter_trouble: Trouble | None = None
+        """Why the dead letter stream takes nothing."""
         self._complaints: dict[str, tuple[int, float]] = {}
         self._outlet: Outlet
         self._outlet_end: StreamEnd
@@ -167,7 +181,8 @@ class Relay:
             inlet.bury(suspect.partition, suspect.offset, why)
             self.poison = None
         else:
-            self.poison = f"{_incoming(self.route)}, {suspect}"
+            if self.poison is None:
+                self.poison = Trouble(f"{_incoming(self.route)}, {suspect}", time.monotonic())
             log.error("the record ends the Calculator: it is tried again alone, nothing behind it is written",
                       attempts=attempts, exit=str(status), remedy="set DEAD_LETTER_STREAM, or mend the Calculator",
                       **place)  # fmt: skip
@@ -218,7 +233,8 @@ class Relay:
             stuck = counters["bytes_read"] == before and not counters["output_full"]
             before = counters["bytes_read"]
             try:
-                await asyncio.wait_for(self._stdout_ended.wait(), _STDOUT_HELD_S)
+                left_s = math.inf if self._end_at_s is None else max(0.0, self._end_at_s - time.monotonic())
+                await asyncio.wait_for(self._stdout_ended.wait(), min(_STDOUT_HELD_S, left_s))
             except TimeoutError:
                 if self._end_at_s is not None and time.monotonic() >= self._end_at_s:
                     log.warning("the Calculator's last lines could not be taken in time; their records are read again")
@@ -290,7 +306,7 @@ class Relay:
             self._outlet.finish(keep_lines=False, keep_tail=False)
             new.attach(stdout_fd)
             self._run.stdout_fd = stdout_fd
-        self._close(self._outlet_end)
+        self._close(self._outlet_end, FLUSH_DEADLINE_S, DESTROY_DEADLINE_S)
         self._outlet = new
         self._outlet_end = StreamEnd("outgoing", "", new, self._on_outlet_notice)
         self._complaints.clear()  # it counts anew
@@ -427,17 +443,21 @@ class Relay:
         except (ValueError, OSError) as error:
             raise KafkaError(f"the Kafka consumer cannot be made: {error}; look at the KAFKA_ settings") from None
 
-    async def _end_inlet(self) -> None:
+    async def _end_inlet(
+        self, deadline_s: float = FLUSH_DEADLINE_S, destroy_deadline_s: float = DESTROY_DEADLINE_S
+    ) -> None:
         """Commit, leave the group; STDIN stays open in our hands for the next inlet."""
         if self._inlet is None or self._inlet_end is None:
             return
         if self._run is not None:
             self._stdin_fd = self._inlet.take_stdin()
         inlet_end, self._inlet, self._inlet_end = self._inlet_end, None, None
-        await asyncio.shield(self._close(inlet_end))  # a stop in the meantime waits for its commit as well
+        # A stop in the meantime waits for its commit as well.
+        await asyncio.shield(self._close(inlet_end, deadline_s, destroy_deadline_s))
 
-    def _close(self, end: StreamEnd) -> asyncio.Task[None]:
-        task = asyncio.create_task(end.close(FLUSH_DEADLINE_S), name=f"close an end of {end.topic or 'no topic'}")
+    def _close(self, end: StreamEnd, deadline_s: float, destroy_deadline_s: float) -> asyncio.Task[None]:
+        closing = end.close(deadline_s, destroy_deadline_s)
+        task = asyncio.create_task(closing, name=f"close an end of {end.topic or 'no topic'}")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
         return task
@@ -458,7 +478,7 @@ class Relay:
 
     def stop_taking(self, grace_s: float) -> None:
         """Write no further record; what is in flight goes on, and gets ``grace_s`` and the flush deadline to end."""
-        self._end_at_s = time.monotonic() + grace_s + FLUSH_DEADLINE_S
+        self._end_within(grace_s + FLUSH_DEADLINE_S)
         if self._inlet is not None:
             self._inlet.drain(True)
         if self.lifecycle.state in (RelayState.FLOWING, RelayState.PAUSED):
@@ -466,16 +486,26 @@ class Relay:
 
     def shorten_end(self) -> None:
         """The grace was cut short: lines of a dead Calculator that cannot be delivered get the flush deadline alone."""
-        if self._end_at_s is not None:
-            self._end_at_s = min(self._end_at_s, time.monotonic() + FLUSH_DEADLINE_S)
+        if self._stop_end_s < math.inf:
+            self._end_within(FLUSH_DEADLINE_S)
+
+    def _end_within(self, bound_s: float) -> None:
+        self._stop_end_s = min(self._stop_end_s, time.monotonic() + bound_s)
+        self._end_at_s = self._stop_end_s - _FLUSH_S - _GOODBYE_S
 
     async def stop(self) -> None:
-        """After the Calculator is gone: deliver, commit, leave the group. Bounded by FLUSH_DEADLINE_S for each step."""
-        if not await self._until(self._settled, FLUSH_DEADLINE_S):
+        """After ``stop_taking``, when the Calculator is gone: deliver, commit, leave the group in the time set there.
+
+        A client of librdkafka that does not let go by then is left behind after _LEFT_BEHIND_S more.
+        """
+        if not await self._until(self._settled, self._stop_end_s - _GOODBYE_S - time.monotonic()):
             log.warning("not everything could be delivered; its records will be read again", **self._in_flight())
-        await self._end_inlet()
-        await asyncio.gather(*self._closing)
-        await self._outlet_end.close(0.0)
+        left_s = max(0.0, self._stop_end_s - time.monotonic())
+        await self._end_inlet(min(left_s, FLUSH_DEADLINE_S), _LEFT_BEHIND_S)
+        if self._closing:
+            left_s = max(0.0, self._stop_end_s - time.monotonic())
+            await asyncio.wait(self._closing, timeout=left_s + _LEFT_BEHIND_S)
+        await self._outlet_end.close(0.0, _LEFT_BEHIND_S)
         self._close_held_stdin()
         self.lifecycle.change(RelayState.STOPPED, "flushed and committed")
 
@@ -543,7 +573,7 @@ class Relay:
             "lines_lost", counters, "lines lost: the broker may have them, and at-most-once sends none again"
         )
         if counters["dead_letter_error"] == 0:
-            self.dead_letter_error = None
+            self.dead_letter_trouble = None
         self._complain("dead_letters_delivered", counters, "dead letters delivered", unit="records")
         self._complain("lines_repaired", counters, "lines with bytes that are no UTF-8 were repaired")
         return counters
@@ -592,7 +622,7 @@ class Relay:
                 self._fault_is_ours = True
                 self._fail_run(f"the Kafka transaction was aborted: {text}")
         elif kind == "letter-refused":
-            self.dead_letter_error = text
+            self.dead_letter_trouble = Trouble(text, time.monotonic())
             log.error("the dead letter stream does not take a record; it waits, and all behind it",
                       topic=self._settings.dead_letter_stream, error=text, code=code)  # fmt: skip
         elif kind == "oversize-line":

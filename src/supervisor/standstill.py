@@ -1,4 +1,4 @@
-"""Since when something that is full has not moved: a queue that empties slowly is work, one that stands is a fault."""
+"""Since when a full queue stands still (moving slowly is work, standing is a fault), and when a counter rose."""
 
 from __future__ import annotations
 
@@ -20,3 +20,18 @@ class Standstill:
         elif now_s > self._since_s:
             return now_s - self._since_s
         return None
+
+
+class LastRise:
+    """Told a counter now and then; remembers when it was seen to have risen."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._at_s: float | None = None
+
+    def ago_s(self, count: int, now_s: float) -> float | None:
+        """Return how long ago it rose; None if it never did."""
+        if count > self._count:
+            self._count = count
+            self._at_s = now_s
+        return None if self._at_s is None else now_s - self._at_s

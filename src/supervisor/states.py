@@ -87,7 +87,8 @@ ROUTE: Table[RouteState] = {
     RouteState.UNKNOWN: frozenset({RouteState.ABSENT, RouteState.ADOPTING, RouteState.REFUSED}),
     RouteState.ABSENT: frozenset({RouteState.ADOPTING, RouteState.REFUSED}),
     RouteState.ADOPTING: frozenset({RouteState.IN_FORCE, RouteState.REFUSED, RouteState.ABSENT}),
-    RouteState.IN_FORCE: frozenset({RouteState.ADOPTING, RouteState.REFUSED, RouteState.ABSENT}),
+    # A deleted directory is adopted like a route: the streams have to stop first.
+    RouteState.IN_FORCE: frozenset({RouteState.ADOPTING, RouteState.REFUSED}),
     RouteState.REFUSED: frozenset({RouteState.ADOPTING, RouteState.IN_FORCE, RouteState.ABSENT}),
 }
 RELAY: Table[RelayState] = {
@@ -98,7 +99,8 @@ RELAY: Table[RelayState] = {
     RelayState.STOPPED: frozenset(),
 }
 DAEMON: Table[DaemonState] = {
-    DaemonState.STARTING: frozenset({DaemonState.RUNNING, DaemonState.STOPPING}),
+    # What cannot start ends the process with an error; a stop that is asked for meanwhile waits for it.
+    DaemonState.STARTING: frozenset({DaemonState.RUNNING}),
     DaemonState.RUNNING: frozenset({DaemonState.STOPPING}),
     DaemonState.STOPPING: frozenset({DaemonState.STOPPED}),
     DaemonState.STOPPED: frozenset(),

@@ -20,6 +20,8 @@ from supervisor.health import (
 
 REFRESH_S: Final = 5
 
+_NBSP: Final = "\N{NO-BREAK SPACE}"  # a number and its unit stay together
+
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1c2128; --dim: #5d6672; --paper: #f5f6f8; --card: #fff; --line: #dfe3e8;
   --passing: #1a7f4b; --warning: #9a6200; --critical: #c62828; }
@@ -42,7 +44,6 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 table { width: 100%; border-collapse: collapse; }
 th, td { text-align: left; padding: .15rem 0; vertical-align: top; }
 th { font-weight: 400; color: var(--dim); padding-right: 1rem; }
-th[scope] { white-space: nowrap; }
 td { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 thead th + th { text-align: right; padding-right: 0; }
 .lag td:first-child { text-align: left; }
@@ -60,6 +61,7 @@ def render(facts: Facts) -> str:
     is_ready, why = ready(facts)
     told = is_ready or any(report.output == why for _, report in checks)
     worst = max((report.status for _, report in checks), key=[PASSING, WARNING, CRITICAL].index)
+    badge = CRITICAL if worst == CRITICAL else WARNING
     cards = [
         _table("Route", _route(facts)),
         _table("Handling of records", _settings(facts)),
@@ -75,7 +77,7 @@ def render(facts: Facts) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(worst)}: {escape(facts.node_id)}</title><style>{_STYLE}</style></head>\n<body><main>\n"
         f"<header><h1>{escape(facts.node_id)}</h1>"
-        f'<span class="badge {PASSING if is_ready else WARNING}">{"ready" if is_ready else "not ready"}</span>'
+        f'<span class="badge {PASSING if is_ready else badge}">{"ready" if is_ready else "not ready"}</span>'
         f"<p>Supervisor {escape(facts.version)}, {escape(facts.daemon.value)}</p></header>\n"
         + "".join(_check(name, report) for name, report in checks)
         + ("" if told else _check("Readiness", CheckReport(WARNING, why)))
@@ -117,7 +119,8 @@ def _calculator(facts: Facts) -> Iterable[Row]:
     yield "Process id", str(facts.calculator_pid) if facts.calculator_pid is not None else "none"
     yield "Restarts", number(facts.restarts)
     yield "Last end", facts.last_exit or "none"
-    yield "Log lines dropped: nobody read them", number(facts.log_lines_dropped)
+    yield "Failures in a row", number(facts.calculator_failures)
+    yield "Log lines that nobody read", number(facts.log_lines_dropped)
     yield "STDIN was full for", duration(facts.inlet.get("stdin_full_ns", 0) / 1e9)
     yield "Way to Kafka was full for", duration(facts.outlet.get("output_full_ns", 0) / 1e9)
 
@@ -193,24 +196,24 @@ def number(value: int) -> str:
 def size(value_bytes: float) -> str:
     """Write a number of bytes with a unit that keeps it short."""
     if value_bytes < 1024:
-        return f"{int(value_bytes)} B"
+        return f"{int(value_bytes)}{_NBSP}B"
     for unit in ("KiB", "MiB", "GiB"):
         value_bytes /= 1024
         if value_bytes < 1024:
-            return f"{value_bytes:.1f} {unit}"
-    return f"{value_bytes / 1024:.1f} TiB"
+            return f"{value_bytes:.1f}{_NBSP}{unit}"
+    return f"{value_bytes / 1024:.1f}{_NBSP}TiB"
 
 
 def duration(seconds: float) -> str:
     """Write a duration in its two largest units."""
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.0f}{_NBSP}ms"
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}{_NBSP}s"
     minutes, whole_s = divmod(int(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {whole_s} s"
+        return f"{minutes}{_NBSP}min {whole_s}{_NBSP}s"
     hours, minutes = divmod(minutes, 60)
     if hours < 24:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
+        return f"{hours}{_NBSP}h {minutes}{_NBSP}min"
+    return f"{hours // 24}{_NBSP}d {hours % 24}{_NBSP}h"

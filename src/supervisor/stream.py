@@ -85,11 +85,11 @@ class StreamEnd:
             log.info("kafka error is over", side=self._name, topic=self.topic, was=self.error, why=why)
             self.error = self.error_since_s = None
 
-    async def close(self, deadline_s: float) -> None:
+    async def close(self, deadline_s: float, destroy_deadline_s: float = DESTROY_DEADLINE_S) -> None:
         """End the thread and its client; the native side keeps to the deadline, and is left behind if it does not."""
         self._end.stop(deadline_s)
         try:
-            await asyncio.wait_for(self._closed.wait(), deadline_s + DESTROY_DEADLINE_S)
+            await asyncio.wait_for(self._closed.wait(), deadline_s + destroy_deadline_s)
         except TimeoutError:
             log.error(  # noqa: TRY400 - a traceback of the wait says nothing
                 "kafka client does not end; left behind", side=self._name, topic=self.topic

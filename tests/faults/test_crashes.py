@@ -80,12 +80,14 @@ def test_the_broker_may_go_and_come_back(
         while process.status()["checks"]["supervisor"]["status"] == "passing":
             assert time.monotonic() < end, "no check tells that the broker is away"
             time.sleep(0.1)
+        assert process.http("/health/ready")[0] == 503
         cluster.restart()
         kafka.produce(incoming, (b"%d after" % n for n in range(1000, 2000)))
         kafka.wait_committed(names.group, incoming, 2000, deadline_s=40)
         seen = numbers([frame.value for frame in Persistence(kafka, outgoing).read(2000)])
         assert len(seen) == 2000
         assert process.status()["calculator_pid"] == pid
+        process.wait_ready()
         assert process.terminate() == 0
 
 

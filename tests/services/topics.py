@@ -130,6 +130,11 @@ class Kafka:
         finally:
             consumer.close()
 
+    def members(self, group: str) -> list[str]:
+        """The members of a group, by the names they were given."""
+        description = self._admin.describe_consumer_groups([group])[group].result(15)
+        return [member.member_id for member in description.members]
+
     def wait_committed(self, group: str, topic: str, total: int, deadline_s: float = 15.0) -> dict[int, int]:
         """Wait until the group's offsets add up to at least ``total``; AssertionError with what they were if not."""
         end = time.monotonic() + deadline_s

@@ -354,6 +354,10 @@ def test_back_off_and_crash_loop(run: Runner) -> None:
             assert stage.calculator.failures >= 5
             assert stage.calculator.last_exit == ExitStatus(code=3, signal=None)
             assert stage.calculator.last_stderr_line == "what a pity"
+            failure = stage.calculator.last_failure
+            assert failure is not None
+            assert (failure.how, failure.last_words) == ("ended by itself with exit status 3", "what a pity")
+            assert failure.at_s > stage.calculator.lifecycle.since_s, "that of the last attempt, not of the first"
             await stage.stop()
 
     with capture_logs() as events:
@@ -515,7 +519,7 @@ def test_look_up_on_path(tmp_path: Path) -> None:
     make(tmp_path / "b" / "prog", "#!/bin/sh\n", 0o644)
 
     def checked(program: str, path: str | None) -> str:
-        environ = {} if path is None else {b"PATH": os.fsencode(path)}
+        environ = [] if path is None else [b"PATH=" + os.fsencode(path)]
         streams = Streams()
         reaper = Reaper(orphans=False)
         return Calculator(
@@ -560,13 +564,9 @@ def test_program_that_vanishes_and_comes_back(run: Runner, tmp_path: Path) -> No
 @LOOPS
 def test_environment_arguments_and_folder(run: Runner) -> None:
     """The environment arrives byte for byte less what is withheld; arguments and working directory as given."""
-    environ = {
-        b"PATH": os.environb[b"PATH"],
-        b"ODD": b"\xff%s\nline",
-        b"CONSUL_HTTP_TOKEN": b"secret",
-        b"BDZ_CONSUL_HTTP_TOKEN": b"secret",
-        b"LAST": b"",
-    }
+    path = b"PATH=" + os.environb[b"PATH"]
+    twice = (b"ODD=\xff%s\nline", b"ODD=again", b"no equals sign")
+    environ = [path, *twice, b"CONSUL_HTTP_TOKEN=secret", b"BDZ_CONSUL_HTTP_TOKEN=secret", b"LAST="]
     withheld = frozenset({"CONSUL_HTTP_TOKEN", "BDZ_CONSUL_HTTP_TOKEN"})
 
     async def main() -> None:
@@ -575,10 +575,9 @@ def test_environment_arguments_and_folder(run: Runner) -> None:
             await stage.says(b"\xff%d")
             assert Path(f"/proc/{stage.calculator.pid}/cwd").readlink() == Path.cwd()  # noqa: ASYNC240 - /proc
             await stage.stop()
-            path = b"PATH=" + os.environb[b"PATH"]
             assert stage.streams.outputs[0].split(b"\0")[:-1] == [
                 path,
-                b"ODD=\xff%s\nline",
+                *twice,
                 b"LAST=",
                 *(b"cat", b"/proc/self/environ", b"/proc/self/cmdline", b"-", b"\xff%d"),
             ]
@@ -587,13 +586,14 @@ def test_environment_arguments_and_folder(run: Runner) -> None:
 
 
 def test_environment_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without another one given, it is the Supervisor's own at the time."""
+    """Without another one given, it is what this process was started with, whatever Python made of it since."""
     monkeypatch.setitem(os.environb, b"SPAWN_TEST", b"\xfe=%")
 
     async def main() -> None:
-        async with staged("sh", "-c", "cat /proc/self/environ; exec cat") as stage:
-            await stage.says(b"\0SPAWN_TEST=\xfe=%\0")
+        async with staged("cat", "/proc/self/environ", "-") as stage:
+            await stage.says(b"PATH=")
             await stage.stop()
+            assert stage.streams.outputs[0] == Path("/proc/self/environ").read_bytes()  # noqa: ASYNC240 - /proc
 
     asyncio.run(main())
 

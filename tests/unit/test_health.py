@@ -8,7 +8,7 @@ import pytest
 
 from supervisor.health import calculator_check, ready, shown, supervisor_check
 from supervisor.route import Route
-from supervisor.standstill import Standstill
+from supervisor.standstill import LastRise, Standstill
 from supervisor.states import CalculatorState, DaemonState, RelayState, RouteState
 from tests.unit.facts import HEALTHY, INLET, OUTLET, facts
 
@@ -50,10 +50,10 @@ SUPERVISOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
         "critical",
         ["refused", "incoming_stream: empty", "no route is in force"],
     ),
-    ({"route_state": RouteState.ADOPTING, "route_for_s": 1.0}, "passing", ["being put in force", "version 7"]),
+    ({"route_state": RouteState.ADOPTING, "route_for_s": 1.0}, "passing", ["on its way into force", "version 7"]),
     ({"route_state": RouteState.ADOPTING, "route_for_s": 60.0}, "warning", ["since 2026-03-01 11:59:00 UTC"]),
-    ({"route_state": RouteState.ADOPTING, "route": None, "route_for_s": 1.0}, "warning", ["being put in force"]),
-    ({"adopted_version": 6}, "warning", ["version 7 is in force", "adopted_version", "last written: 6"]),
+    ({"route_state": RouteState.ADOPTING, "route": None, "route_for_s": 1.0}, "warning", ["on its way into force"]),
+    ({"adopted_version": 6}, "warning", ["version 7 has been in force", "adopted_version", "last written: 6"]),
     ({"adopted_version": 6, "route_for_s": 1.0}, "passing", []),
     ({"adopted_version": 8}, "passing", []),
     ({"route": PAUSED, "relay": RelayState.PAUSED}, "passing", ["paused by pause_stream since 2026-03-01 11:00:00"]),
@@ -70,7 +70,7 @@ SUPERVISOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
     (
         {"producer_error": "unknown topic", "producer_error_for_s": 30.0},
         "critical",
-        ["outgoing stream 'results'", "unknown topic", "since 2026-03-01 11:59:30 UTC"],
+        ["outgoing stream 'results' since 2026-03-01 11:59:30 UTC: unknown topic"],
     ),
     (
         {"inlet": {**INLET, "assigned_partitions": 0}},
@@ -78,9 +78,17 @@ SUPERVISOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
         ["no partition", "'events'", "since 2026-03-01 11:00:00"],
     ),
     ({"inlet": {**INLET, "assigned_partitions": 0}, "relay_for_s": 2.0}, "passing", ["joining the consumer group"]),
-    ({"relay": RelayState.DRAINING, "relay_for_s": 60.0}, "warning", ["drained since 2026-03-01 11:59:00 UTC"]),
-    ({"outlet": {**OUTLET, "lines_oversize": 1}}, "warning", ["1 line ", "MAX_LINE_BYTES"]),
-    ({"outlet": {**OUTLET, "lines_unproducible": 3}}, "warning", ["3 lines ", "broker"]),
+    ({"relay": RelayState.DRAINING, "relay_for_s": 60.0}, "warning", ["draining since 2026-03-01 11:59:00 UTC"]),
+    (
+        {"outlet": {**OUTLET, "lines_oversize": 1}, "oversize_ago_s": 60.0},
+        "warning",
+        ["1 line ", "over MAX_LINE_BYTES dropped", "the last at 2026-03-01 11:59:00 UTC"],
+    ),
+    (
+        {"outlet": {**OUTLET, "lines_unproducible": 3}, "unproducible_ago_s": 60.0},
+        "warning",
+        ["3 lines ", "the broker does not take", "the last at 2026-03-01 11:59:00 UTC"],
+    ),
     ({"poison": "events, partition 2, offset 7"}, "critical", ["events, partition 2, offset 7", "DEAD_LETTER_STREAM"]),
     (
         {"dead_letter_stream": "dead", "dead_letter_error": "Broker: Unknown topic or partition"},
@@ -95,7 +103,7 @@ SUPERVISOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
     (
         {"output_stuck_for_s": 60.0},
         "warning",
-        ["outgoing stream 'results'", "taken no line since 2026-03-01 11:59:00 UTC", "nothing is lost"],
+        ["outgoing stream 'results'", "taken no line since 2026-03-01 11:59:00 UTC", "lines wait"],
     ),
     ({"output_stuck_for_s": 5.0}, "passing", []),
     ({"daemon": DaemonState.STARTING}, "warning", ["starting"]),
@@ -121,22 +129,78 @@ def test_the_worst_problem_comes_first_and_none_is_hidden() -> None:
     assert report.output.index("all brokers down") < report.output.index("MAX_LINE_BYTES")
 
 
+FAILED_BEFORE = {
+    "last_exit": "exit status 3",
+    "last_failure": "ended by itself with exit status 3",
+    "last_failure_ago_s": 3.0,
+    "last_failure_words": "boom",
+}
 CALCULATOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
     ({"restarts": 2}, "passing", ["running since 2026-03-01 11:00:00 UTC", "pid 4711", "2 restarts"]),
     (
-        {"calculator": CalculatorState.CRASH_LOOP, "calculator_for_s": 5.0, "calculator_failures": 6},
+        {"calculator": CalculatorState.CRASH_LOOP, "calculator_for_s": 50.0, "calculator_failures": 6},
         "critical",
-        ["crash loop", "6 failed runs in a row", "11:59:55 UTC", "exit status 3", "'boom'"],
+        [
+            "The Calculator has been in a crash loop since 2026-03-01 11:59:10 UTC: 6 failed runs in a row, the last ",
+            "time it ended by itself with exit status 3 at 2026-03-01 11:59:57 UTC, last STDERR line: 'boom'; it is",
+            "started again and again, its records wait.",
+        ],
     ),
     (
         {"calculator": CalculatorState.BACKOFF, "calculator_for_s": 0.0},
         "warning",
-        ["ended at 2026-03-01 12:00:00 UTC", "exit status 3", "'boom'", "started again"],
+        ["ended by itself with exit status 3 at 2026-03-01 11:59:57 UTC", "'boom'", "started again"],
     ),
-    ({"calculator_for_s": 2.0, "calculator_failures": 1}, "warning", ["exit status 3", "since 2026-03-01 11:59:58"]),
-    ({"calculator_for_s": 2.0, "calculator_failures": 5}, "critical", ["crash loop", "5 failed runs", "exit status 3"]),
+    (
+        {"calculator": CalculatorState.BACKOFF, "last_failure_words": ""},
+        "warning",
+        ["exit status 3 at 2026-03-01 11:59:57 UTC, nothing on STDERR;"],
+    ),
+    (
+        {"calculator": CalculatorState.BACKOFF, "last_failure_words": "no such file: '/var/model'"},
+        "warning",
+        ["last STDERR line: \"no such file: '/var/model'\";"],
+    ),
+    (
+        {
+            "calculator": CalculatorState.CRASH_LOOP,
+            "calculator_failures": 3,
+            "last_failure": "could not be started: --bin: prog was not found",
+            "last_failure_words": None,
+        },
+        "critical",
+        ["the last time it could not be started: --bin: prog was not found at 2026-03-01 11:59:57 UTC; it is started"],
+    ),
+    (
+        {"calculator_for_s": 2.0, "calculator_failures": 1},
+        "warning",
+        ["running since 2026-03-01 11:59:58 UTC, pid 4711, after it ended by itself with exit status 3", "10 s"],
+    ),
+    (
+        {
+            "calculator_for_s": 2.0,
+            "calculator_failures": 1,
+            "last_failure": "was killed by the Supervisor: it neither read nor printed for CALCULATOR_TIMEOUT, 30 s",
+        },
+        "warning",
+        ["after it was killed by the Supervisor: it neither read nor printed for CALCULATOR_TIMEOUT, 30 s at 2026-"],
+    ),
+    ({"calculator_for_s": 2.0, "last_failure": None}, "passing", ["running since"]),
     ({"calculator_for_s": 20.0, "calculator_failures": 5, "restarts": 5}, "passing", ["5 restarts"]),
-    ({"inlet": {**INLET, "stdin_broken": 1}}, "critical", ["closed its STDIN"]),
+    (
+        {"inlet": {**INLET, "stdin_broken": 1}, "stdin_broken_for_s": 60.0},
+        "critical",
+        ["but closed its STDIN at 2026-03-01 11:59:00 UTC and takes no records"],
+    ),
+    (
+        {"inlet": {**INLET, "echo_owed": 1}, "echo_owed_for_s": 60.0},
+        "warning",
+        [
+            "waits for input since 2026-03-01 11:59:00 UTC and has not echoed the marker lines",
+            "110 records cannot be acknowledged",
+            "MARKER_PREFIX",
+        ],
+    ),
     (
         {"stdin_stuck_for_s": 60.0},
         "warning",
@@ -145,8 +209,8 @@ CALCULATOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
     ({"stdin_stuck_for_s": 60.0, "output_stuck_for_s": 60.0}, "warning", ["waits until its lines can be delivered"]),
     ({"stdin_stuck_for_s": 60.0, "producer_error": "down"}, "warning", ["waits until its lines can be delivered"]),
     ({"stdin_stuck_for_s": 5.0}, "passing", []),
-    ({"calculator": CalculatorState.STARTING}, "warning", ["being started"]),
-    ({"calculator": CalculatorState.STOPPING}, "warning", ["being stopped"]),
+    ({"calculator": CalculatorState.STARTING}, "warning", ["starting since"]),
+    ({"calculator": CalculatorState.STOPPING}, "warning", ["stopping since"]),
     ({"calculator": CalculatorState.STOPPED}, "critical", ["stopped since"]),
     ({"calculator": CalculatorState.STOPPED, "daemon": DaemonState.STARTING}, "warning", ["not started yet"]),
 ]
@@ -155,7 +219,7 @@ CALCULATOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
 @pytest.mark.parametrize(("changes", "status", "words"), CALCULATOR_CASES)
 def test_calculator_check_says_what_is_wrong(changes: dict[str, Any], status: str, words: list[str]) -> None:
     """Each state has its status; a failure is told with its exit status and the last STDERR line."""
-    report = calculator_check(facts(**{"last_exit": "exit status 3", "last_stderr_line": "boom", **changes}))
+    report = calculator_check(facts(**FAILED_BEFORE | changes))
     assert report.status == status, report.output
     for word in words:
         assert word in report.output
@@ -195,7 +259,7 @@ def test_every_combination_has_a_sentence(state: CalculatorState, route_state: R
 
 NOT_READY: list[tuple[dict[str, Any], str]] = [
     ({"route_state": RouteState.ABSENT, "route": None}, "No route yet"),
-    ({"route_state": RouteState.ADOPTING}, "being put in force"),
+    ({"route_state": RouteState.ADOPTING}, "on its way into force"),
     ({"calculator": CalculatorState.CRASH_LOOP}, "crash loop"),
     ({"inlet": {**INLET, "assigned_partitions": 0}, "relay_for_s": 0.1}, "No partition of incoming stream 'events'"),
     ({"inlet": {**INLET, "stdin_broken": 1}}, "closed its STDIN"),
@@ -236,9 +300,11 @@ def test_foreign_text_is_one_bounded_line() -> None:
     """Control characters cannot break a sentence, and a long line is cut with a mark."""
     assert shown("a\x1b[31m\nb\x00") == "a [31m b"
     assert shown("x" * 300) == "x" * 199 + "…"
-    report = calculator_check(facts(calculator=CalculatorState.CRASH_LOOP, last_stderr_line="a\nb" + "y" * 5000))
+    report = calculator_check(
+        facts(calculator=CalculatorState.CRASH_LOOP, last_failure="x" * 5000, last_failure_words="a\nb" + "y" * 5000)
+    )
     assert "\n" not in report.output
-    assert len(report.output) < 600
+    assert len(report.output) < 900
 
 
 def test_a_standstill_is_full_and_does_not_move() -> None:
@@ -247,3 +313,9 @@ def test_a_standstill_is_full_and_does_not_move() -> None:
     steps = [(0.0, 5, True), (3.0, 5, True), (4.0, 6, True), (9.0, 6, True), (10.0, 6, False), (11.0, 6, True)]
     seen = [standstill.for_s(moved, now_s, full=full) for now_s, moved, full in steps]
     assert seen == [None, 3.0, None, 5.0, None, None]
+
+
+def test_a_rise_is_remembered() -> None:
+    """A counter that stays is no news; one that never rose has no time."""
+    rise = LastRise()
+    assert [rise.ago_s(count, now_s) for now_s, count in ((1.0, 0), (2.0, 3), (5.0, 3), (6.0, 4))] == [None, 0, 3, 0]
