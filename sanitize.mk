@@ -3,7 +3,7 @@
 
 SANITIZE_CC ?= gcc
 FUZZ_S ?= 20
-SANITIZED_TESTS ?= tests/unit/test_kernels_*.py tests/unit/test_ledger.py
+SANITIZED_TESTS ?= tests/unit/test_kernels_*.py tests/unit/test_ledger*.py
 
 SANITIZE_DIR := .cache/sanitize
 FUZZ_TARGETS := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
