@@ -182,6 +182,18 @@ class LedgerMachine(RuleBasedStateMachine):
         self.flow(partition, values)
         self.see_all_done()
 
+    @rule(partition=st.integers(0, PARTITIONS - 1), lost=st.booleans(), asked=st.booleans())
+    def interrupt(self, partition: int, lost: bool, asked: bool) -> None:
+        """A partition is asked back, or goes, in the middle of a record of its own."""
+        self.flow(partition, [b"x"])
+        if self.reference.room > 0 and partition in self.begins:
+            self.takes(partition, b"begun", 0)
+            self.write(2, 1024)
+        if asked:
+            self.drain(partition)
+        else:
+            self.revoke(partition, lost)
+
     def see_all_done(self) -> None:
         """The Calculator does all that was written, and shows it."""
         self.after_the_last()
@@ -457,14 +469,16 @@ class Line(LedgerMachine):
 
     ack_mode = "line"
 
-    @rule(count=st.integers(1, 3))
-    def print_unasked(self, count: int) -> None:
-        """Lines that nobody asked for break the rule: nothing is acknowledged in this run any more."""
+    @rule(count=st.integers(1, 3), ended=st.booleans())
+    def print_unasked(self, count: int, ended: bool) -> None:
+        """Lines that nobody asked for break the rule: nothing is acknowledged in this run any more, which is ended."""
         if self.run.owed or self.reference.begun_bytes or self.run.half_bytes:
             return
         for _ in range(count):
             self.prints(None)
         self.rule_broken = True
+        if ended:
+            self.run_ends()
 
 
 class Marker(LedgerMachine):
@@ -668,7 +682,11 @@ class ExactlyOnce(LedgerMachine):
 
     @rule(partition=st.integers(0, PARTITIONS - 1), values=st.lists(st.sampled_from(VALUES), min_size=1, max_size=4))
     def serve_and_offer(self, partition: int, values: list[bytes | None]) -> None:
-        """They are done, delivered, and about to be committed."""
+        """They are done, delivered, and about to be committed; after a lost transaction, by a new run."""
+        if self.abort_owed:
+            self.abort()
+        if self.void:
+            self.run_ends()
         self.serve(partition, values)
         if self.cut is None:
             self.delivers(len(self.outputs))
