@@ -1,9 +1,10 @@
-# The native code under the address and undefined-behaviour checkers: first the fuzz targets, then the unit tests of the
-# native code on an extension built in the same way. gcc is enough; `make fuzz` needs clang's libFuzzer.
+# The native code under the address and undefined-behaviour checkers: first the fuzz targets, then the tests of the
+# native code on an extension built in the same way, its threads on a mock cluster included. gcc is enough; `make fuzz`
+# needs clang's libFuzzer.
 
 SANITIZE_CC ?= gcc
-FUZZ_S ?= 20
-SANITIZED_TESTS ?= tests/unit/test_kernels_*.py tests/unit/test_ledger.py
+FUZZ_S ?= 10
+SANITIZED_TESTS ?= tests/unit/test_kernels_*.py tests/unit/test_ledger*.py tests/integration/test_native_ends.py
 
 SANITIZE_DIR := .cache/sanitize
 FUZZ_TARGETS := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))

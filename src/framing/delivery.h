@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "live.h"
+
 #define SLAB_BYTES ((size_t)1 << 20)
 #define SLABS_KEPT 4 /* free slabs kept for reuse; more are given back */
 #define BATCHES 32768
@@ -50,6 +52,13 @@ static int delivery_open(delivery_t *d, size_t max_slab_bytes) {
     return d->ring == NULL ? -1 : 0;
 }
 
+static void slab_free(delivery_t *d, slab_t *slab) {
+    d->slab_bytes -= slab->capacity;
+    d->slabs_live--;
+    live_add(LIVE_slabs, -1);
+    free(slab);
+}
+
 static void slab_release(delivery_t *d, slab_t *slab) {
     if (--slab->holders > 0)
         return;
@@ -59,9 +68,7 @@ static void slab_release(delivery_t *d, slab_t *slab) {
         d->free_count++;
         return;
     }
-    d->slab_bytes -= slab->capacity;
-    d->slabs_live--;
-    free(slab);
+    slab_free(d, slab);
 }
 
 /* Make sure the current slab has `need` bytes left; 0, or -1 when the bound on slabs is reached (wait for deliveries). */
@@ -86,6 +93,7 @@ static int slab_reserve(delivery_t *d, size_t need) {
         slab->capacity = capacity;
         d->slab_bytes += capacity;
         d->slabs_live++;
+        live_add(LIVE_slabs, 1);
     }
     if (d->current != NULL)
         slab_release(d, d->current);
@@ -147,9 +155,7 @@ static void delivery_close(delivery_t *d) {
         slab_release(d, d->current);
     for (slab_t *slab = d->free_slabs, *next; slab != NULL; slab = next) {
         next = slab->next;
-        d->slab_bytes -= slab->capacity;
-        d->slabs_live--;
-        free(slab);
+        slab_free(d, slab);
     }
     free(d->ring);
 }

@@ -410,6 +410,7 @@ cdef class Inlet:
         self.s = <inlet_t *>calloc(1, sizeof(inlet_t))
         if self.s == NULL:
             raise MemoryError
+        live_add(LIVE_objects, 1)
         self.s.stdin_fd = self.s.leftover_fd = self.s.wake_fd = self.s.client.notices.wake_fd = -1
 
     def __init__(self, dict config not None, str topic not None, Outlet outlet not None, *,
@@ -473,6 +474,7 @@ cdef class Inlet:
             close_if_open(self.s.wake_fd)
             close_if_open(self.s.client.notices.wake_fd)
             free(self.s)
+            live_add(LIVE_objects, -1)
 
     cdef void enter(self) noexcept:
         with nogil:

@@ -92,6 +92,7 @@ cdef class Ledger:
     cdef newlines_t newlines
 
     def __cinit__(self, int64_t max_records, int64_t max_bytes, str input_newlines="space", str ack_mode="demand"):
+        live_add(LIVE_objects, 1)
         self.values = {}
         self.newlines = ledger_newlines(input_newlines)
         if ledger_open(&self.ledger, max_records, max_bytes, ledger_count(ack_mode)) != 0:
@@ -99,6 +100,7 @@ cdef class Ledger:
 
     def __dealloc__(self):
         ledger_close(&self.ledger)
+        live_add(LIVE_objects, -1)
 
     @property
     def room(self) -> int:
@@ -125,13 +127,13 @@ cdef class Ledger:
         if partition < 0 or ledger_assign(&self.ledger, partition) != 0:
             raise MemoryError
 
-    def drain(self, int32_t partition) -> None:
-        """Write nothing more of the partition; what was written may still be acknowledged."""
-        ledger_drain(&self.ledger, partition, self.ledger.cursor)
+    def drain(self, int32_t partition, int64_t start=0) -> None:
+        """Write nothing more of the partition from this sequence number on; the rest may still be acknowledged."""
+        ledger_drain(&self.ledger, partition, max(self.ledger.cursor, start))
 
-    def revoke(self, int32_t partition) -> None:
-        """The partition is gone; its acknowledgements no longer count."""
-        ledger_revoke(&self.ledger, partition, self.ledger.cursor)
+    def revoke(self, int32_t partition, int64_t start=0) -> None:
+        """The partition is gone; its acknowledgements no longer count. What is before ``start`` is still written."""
+        ledger_revoke(&self.ledger, partition, max(self.ledger.cursor, start))
 
     def in_flight_of(self, int32_t partition) -> int:
         """Records of the partition's current epoch that are not acknowledged."""
@@ -149,10 +151,10 @@ cdef class Ledger:
             payload = <const uint8_t *><const char *>value
         ledger_append(&self.ledger, NULL, payload, len(value or b""), 0, partition, offset, self.newlines)
 
-    def write(self, size_t limit, int max_iov=1024) -> bytes:
-        """Write up to ``limit`` bytes to STDIN, and return them."""
+    def write(self, size_t limit, int max_iov=1024, int64_t before=INT64_MAX) -> bytes:
+        """Write up to ``limit`` bytes to STDIN, of records before a sequence number, and return them."""
         cdef iovec iov[1024]
-        cdef int i, n = ledger_gather(&self.ledger, self.ledger.tail, iov, min(max_iov, 1024))
+        cdef int i, n = ledger_gather(&self.ledger, min(before, self.ledger.tail), iov, min(max_iov, 1024))
         taken = b"".join([(<const char *>iov[i].iov_base)[:iov[i].iov_len] for i in range(n)])[:limit]
         ledger_written(&self.ledger, len(taken))
         return taken
@@ -203,3 +205,26 @@ cdef class Ledger:
         cdef int32_t i
         return {i: self.ledger.partitions[i].next_offset for i in range(self.ledger.partition_count)
                 if self.ledger.partitions[i].state != PARTITION_LOST and self.ledger.partitions[i].next_offset >= 0}
+
+    def note_offsets(self, int64_t start) -> None:
+        """`at-most-once`: what is here from this sequence number on is to be committed before it is written."""
+        cdef int64_t i
+        for i in range(max(start, self.ledger.head), self.ledger.tail):
+            ledger_note_offset(&self.ledger, ledger_at(&self.ledger, i))
+
+    def offer(self, int64_t mark) -> dict[int, int]:
+        """`exactly-once`: a transaction ends at this mark; return the offsets to commit with its lines."""
+        cdef int64_t below[64]
+        if self.ledger.partition_count > 64:
+            raise ValueError("made for tests: 64 partitions at most")
+        self.ledger.committing = ledger_settle_marks(&self.ledger, mark)
+        ledger_offsets_below(&self.ledger, self.ledger.committing, below)
+        return {i: below[i] for i in range(self.ledger.partition_count) if below[i] >= 0}
+
+    def committed(self) -> list[tuple[int, int]]:
+        """The transaction is committed; return its records."""
+        return self.pop_to(self.ledger.committing)
+
+    def void(self) -> None:
+        """The transaction is lost; ``rewind_marks`` without trust comes next."""
+        self.ledger.committing = 0

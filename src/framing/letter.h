@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "delivery.h"
+#include "live.h"
 
 #define LETTERS_MAX 64                       /* of records, posted and not delivered */
 #define LETTERS_MAX_BYTES ((int64_t)8 << 20) /* of values, likewise, and of lines; a larger one goes alone */
@@ -88,11 +89,13 @@ static letter_t *letter_new(letterbox_t *box, const void *value, size_t value_by
         letter->value = letter->copy + key_bytes;
     }
     atomic_fetch_add(&box->bytes, (int64_t)bytes);
+    live_add(LIVE_letters, 1);
     return letter;
 }
 
 static inline void letter_free(letterbox_t *box, letter_t *letter) {
     atomic_fetch_sub(&box->bytes, letter->copied_bytes);
+    live_add(LIVE_letters, -1);
     free(letter);
 }
 

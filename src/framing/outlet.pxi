@@ -611,6 +611,7 @@ cdef void outlet_close(outlet_t *s) noexcept nogil:
         if error != NULL:
             rdk.error_destroy(error)
     outlet_drop_offsets(s)
+    live_add(LIVE_lines, s.in_flight + s.letters_flying)
     outlet_destroy_client(rk, rkt, letters_rkt, s.main_queue)
 
 
@@ -655,6 +656,7 @@ cdef class Outlet:
         self.s = <outlet_t *>calloc(1, sizeof(outlet_t))
         if self.s == NULL:
             raise MemoryError
+        live_add(LIVE_objects, 1)
         self.s.wake_fd = self.s.client.notices.wake_fd = -1
         progress_open(&self.s.progress)
 
@@ -747,6 +749,7 @@ cdef class Outlet:
             close_if_open(self.s.wake_fd)
             close_if_open(self.s.client.notices.wake_fd)
             free(self.s)
+            live_add(LIVE_objects, -1)
 
     cdef void enter(self) noexcept:
         with nogil:

@@ -134,6 +134,7 @@ cdef bint outlet_send_letter(outlet_t *s, letter_t *letter) noexcept nogil:
         RDK_V_OPAQUE, <void *>(<uintptr_t>letter | LETTER_TAG), RDK_V_HEADERS, headers, RDK_V_END)
     if error == RDK_ERR_NONE:
         letter.state = LETTER_FLIES
+        live_add(LIVE_headers, -1)      # librdkafka's now
         s.letters_flying += 1
         return True
     rdk.headers_destroy(headers)

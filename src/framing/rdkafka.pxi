@@ -1,6 +1,6 @@
 # Declarations of the C side, and the making of clients: configuration, callbacks, the log.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 from libc.errno cimport EAGAIN, EINTR, errno
@@ -164,6 +164,13 @@ cdef extern from "rdkafka_api.h" nogil:
         int message_headers(const rd_kafka_message_t *, rd_kafka_headers_t **) noexcept nogil
     rdk_api_t rdk
     int rdk_load(const char *, char *, size_t)
+
+cdef extern from "live.h" nogil:
+    int LIVE_COUNT, LIVE_objects, LIVE_headers, LIVE_lines
+    const char **live_names
+    void live_watch()
+    void live_add(int, int64_t)
+    int64_t live_of(int)
 
 cdef extern from "partition.h" nogil:
     rd_kafka_topic_t *partition_topic_new(rd_kafka_t *, const char *, bint)
@@ -420,4 +427,11 @@ def load(str path):
     cdef char why[512]
     if rdk_load(path.encode(), why, sizeof(why)) != 0:
         raise ImportError((<bytes>why).decode("utf-8", "replace"))
+    live_watch()
     return (<bytes>rdk.version_str()).decode()
+
+
+def live() -> dict[str, int]:
+    """How many native objects there are now, by kind: none of any once the last ends of streams are gone."""
+    cdef int kind
+    return {live_names[kind].decode(): live_of(kind) for kind in range(LIVE_COUNT)}

@@ -102,6 +102,8 @@ class Daemon:
             if http is not None:
                 await http.stop()
             self._agent.close()
+        left = self._relay.let_go()
+        (log.error if any(left.values()) else log.debug)("native memory at the end", **left)
         self.lifecycle.change(DaemonState.STOPPED, "everything is closed")
         return 0
 

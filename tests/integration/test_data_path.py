@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
 
@@ -42,6 +44,25 @@ def test_values_become_lines(
     assert [frame.value for frame in frames] == ["a b", "c", "", "d\r", "", "end"]
     kafka.wait_committed(names.group, incoming, 7)
     assert process.status()["inlet"]["tombstones"] == 1
+
+
+def test_nothing_native_is_left_at_the_end(
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
+) -> None:
+    """Routes came and went, a Calculator died: librdkafka has everything back, and the log says so."""
+    topics = [kafka.create_topic(names.topic(role)) for role in ("in", "out", "next-in", "next-out")]
+    kafka.produce(topics[0], [b"%d" % number for number in range(1000)])
+    kafka.produce(topics[2], [b"%d" % number for number in range(1000)])
+    manager.route(topics[0], topics[1])
+    process = supervisor_process(("cat",), env={"LOG_LEVEL": "debug"})
+    persistence(topics[1]).read(1000)
+    manager.route(topics[2], topics[3])
+    persistence(topics[3]).read(1000)
+    os.kill(process.status()["calculator_pid"], signal.SIGKILL)
+    assert process.terminate() == 0
+    end = process.wait_log("native memory at the end")
+    assert end["level"] == "debug"
+    assert {end[kind] for kind in ("objects", "clients", "queues", "topics", "lists", "messages", "slabs")} == {0}
 
 
 def test_newlines_split_on_request(

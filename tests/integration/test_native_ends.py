@@ -13,8 +13,9 @@ from typing import Self
 import pytest
 
 from supervisor import kafka
-from supervisor._framing import Inlet, Outlet, load
+from supervisor._framing import Inlet, Outlet, live, load
 from tests.services.mock import PRODUCE, Mock
+from tests.services.native import nothing_left
 from tests.services.topics import Kafka
 
 CONFIG = {
@@ -26,6 +27,13 @@ CONFIG = {
     "sticky.partitioning.linger.ms": "0",
 }
 MSG_SIZE_TOO_LARGE = 10
+
+
+@pytest.fixture(autouse=True)
+def native_memory() -> Iterator[None]:
+    """No native object outlives its test."""
+    yield
+    nothing_left()
 
 
 @pytest.fixture
@@ -78,7 +86,7 @@ class Running:
 def an_inlet(cluster: Mock, outlet: Outlet) -> Inlet:
     """Return one that has not run."""
     return Inlet(
-        CONFIG | {"bootstrap.servers": cluster.bootstrap_servers, "group.id": "group"},
+        CONFIG | {"bootstrap.servers": cluster.bootstrap_servers, "group.id": "group", "auto.offset.reset": "earliest"},
         "in",
         outlet,
         max_in_flight_records=1000,
@@ -117,6 +125,26 @@ def test_an_end_that_never_ran_takes_its_client_with_it(cluster: Mock) -> None:
     del outlet
     # Clients that other tests left may end meanwhile: no more than before.
     wait_for(lambda: threads() <= before[0] and descriptors() <= before[1], "threads and descriptors as before")
+
+
+def test_records_that_nobody_answers_go_back_with_their_inlet(cluster: Mock) -> None:
+    """Every message taken is counted until the end of the inlet's thread, and none afterwards."""
+    Kafka(cluster.bootstrap_servers).produce("in", [b"%d" % number for number in range(100)])
+    outlet = an_outlet(cluster)
+    inlet = an_inlet(cluster, outlet)
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(write_fd, False)
+    inlet.attach(write_fd, os.getpid())
+    thread = threading.Thread(target=inlet.run, daemon=True)
+    thread.start()
+    wait_for(lambda: inlet.snapshot()["lines_written"] == 100, "100 lines written")
+    held = live()
+    assert (held["objects"], held["clients"], held["messages"]) == (2, 2, 100)
+    inlet.stop(5.0)
+    thread.join()
+    os.close(read_fd)
+    held = live()
+    assert (held["objects"], held["clients"], held["messages"], held["lists"]) == (2, 1, 0, 0)
 
 
 def test_the_end_of_stdout_is_told_among_any_number_of_dropped_lines(cluster: Mock) -> None:

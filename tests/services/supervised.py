@@ -199,14 +199,24 @@ class Supervised:
         self._started.wait()
 
     def wait(self, deadline_s: float = 15.0) -> int:
-        """The exit status; AssertionError with the log's end if the process does not end in time."""
+        """The exit status; AssertionError with the log's end if it does not end in time, or leaves native memory."""
         try:
             status = self._started.wait(deadline_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {deadline_s} s\n{self.log_text(30)}") from None
         if self._collector is not None:
             self._collector.join(5)
+            if status == 0:
+                self._assert_nothing_left()
         return status
+
+    def _assert_nothing_left(self) -> None:
+        """A client that kept to no deadline was left behind on purpose, and said so."""
+        left = [line for line in self.events if line.get("event") == "native memory at the end"]
+        behind = [line for line in self.events if line.get("event") == "kafka client does not end; left behind"]
+        assert behind or all(line["level"] == "debug" for line in left), f"{left}\n{self.log_text(30)}"
+        if self._env.get("LOG_LEVEL") == "debug":
+            assert left, f"the end of native memory was not looked at\n{self.log_text(30)}"
 
     def close(self) -> None:
         """Kill what is left; the Calculator goes with its Supervisor."""

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-
 from supervisor._framing import Ledger
 
 ALL = 1 << 30
@@ -77,79 +71,3 @@ def test_what_was_written_can_be_forfeited() -> None:
     assert made.write(6) == b"abc\nab"
     assert made.forfeit() == [(0, 0), (0, 1)]
     assert made.write(ALL) == b"abc\n"
-
-
-@dataclass
-class Record:
-    """One record of the model: its lines, and the number of the last of them once it was written."""
-
-    lines: int
-    last: int = -1
-
-
-class LinesMachine(RuleBasedStateMachine):
-    """Writes, answers, deliveries and crashes in any order agree with lists."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.real = Ledger(1000, ALL, "split", ack_mode="line")
-        self.real.assign(0)
-        self.records: list[Record] = []
-        self.head = self.answered = self.cursor = 0
-        self.asked = self.came = self.delivered = 0
-
-    @rule(lines=st.integers(0, 3))
-    def append(self, lines: int) -> None:
-        """Take a record: a tombstone, or one of so many lines."""
-        self.real.append(0, len(self.records), b"x\n" * lines if lines else None)
-        self.records.append(Record(lines))
-
-    @rule(data=st.data())
-    def write(self, data: st.DataObject) -> None:
-        """Write some whole records, and tombstones behind them."""
-        count = data.draw(st.integers(0, len(self.records) - self.cursor))
-        size = sum(2 * record.lines for record in self.records[self.cursor : self.cursor + count])
-        assert len(self.real.write(size)) == size
-        self.cursor += count
-        while self.cursor < len(self.records) and self.records[self.cursor].lines == 0:
-            self.cursor += 1
-        for record in self.records[: self.cursor]:
-            if record.last < 0:
-                self.asked += record.lines
-                record.last = self.asked
-
-    @rule(data=st.data())
-    def answer(self, data: st.DataObject) -> None:
-        """Let some lines come out."""
-        self.came = data.draw(st.integers(self.came, max(self.came, self.asked)))
-
-    @rule(data=st.data())
-    def deliver(self, data: st.DataObject) -> None:
-        """Deliver some of them."""
-        self.delivered = data.draw(st.integers(self.delivered, self.came))
-        expected = []
-        while self.head < self.cursor and self.records[self.head].last <= self.delivered:
-            expected.append((0, self.head))
-            self.head += 1
-        self.answered = max(self.answered, self.head)
-        assert self.real.deliver_mark(self.delivered) == expected
-
-    @rule()
-    def crash(self) -> None:
-        """The Calculator dies; what came out answers."""
-        while self.answered < self.cursor and self.records[self.answered].last <= self.came:
-            self.answered += 1
-        assert self.real.rewind_marks(self.came) == self.cursor - self.answered
-        for record in self.records[self.answered :]:
-            record.last = -1
-        self.cursor, self.asked = self.answered, self.came
-
-    @invariant()
-    def same_borders(self) -> None:
-        """Zones agree, and the offset is that of the acknowledged prefix."""
-        assert self.real.sequence == (self.head, self.answered, self.cursor, len(self.records))
-        assert self.real.stored() == ({0: self.head} if self.head else {})
-
-
-LinesMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
-test_any_order_of_events_agrees_with_the_model = LinesMachine.TestCase
