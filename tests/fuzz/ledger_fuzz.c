@@ -102,7 +102,7 @@ static void rewind_bytes(ledger_t *l, int64_t line_end) {
         REQUIRE(l->fences[(l->fence_first + i) % LEDGER_FENCES].stdout_position <= line_end);
 }
 
-static void append(ledger_t *l, script_t *s, int64_t *offset, int replace_newlines) {
+static void append(ledger_t *l, script_t *s, int64_t *offset, newlines_t newlines) {
     static const uint8_t bytes[] = {'a', 'b', '\n'};
     int32_t partition = (int32_t)draw(s, PARTITIONS);
     size_t size = draw(s, 4) ? draw(s, 6) : draw(s, 40);
@@ -111,14 +111,29 @@ static void append(ledger_t *l, script_t *s, int64_t *offset, int replace_newlin
     uint8_t *value = draw(s, 8) ? malloc(size ? size : 1) : NULL;
     for (size_t i = 0; value != NULL && i < size; i++)
         value[i] = bytes[draw(s, sizeof bytes)];
-    ledger_append(l, value, value, value ? size : 0, partition, (*offset)++, replace_newlines);
+    ledger_append(l, value, value, value ? size : 0, draw(s, 3), partition, (*offset)++, newlines);
+}
+
+/* A record that is to be written next becomes a dead one, or some dead ones get their letters. */
+static void mourn(ledger_t *l, script_t *s) {
+    if (l->cursor < l->tail && l->cursor_bytes == 0 && !(ledger_at(l, l->cursor)->flags & LEDGER_DEAD))
+        ledger_bury(l, ledger_at(l, l->cursor), LEDGER_POISON);
+    for (int64_t i = l->head; i < l->tail; i++) {
+        ledger_entry_t *e = ledger_at(l, i);
+        if (!(e->flags & LEDGER_DEAD))
+            continue;
+        if (e->flags & LEDGER_VOID && e->letter == 0)
+            ledger_unbury(l, e);
+        else
+            ledger_posted(l, e, draw(s, 4) ? 1 + i : 0);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     script_t s = {data, data + size};
     ledger_t l;
     ledger_count_t count = (ledger_count_t)draw(&s, 3);
-    int replace_newlines = (int)draw(&s, 2);
+    newlines_t newlines = (newlines_t)draw(&s, 3);
     int64_t offset = 0, out = 0, delivered = 0, mark = 0, offsets[PARTITIONS];
     if (ledger_open(&l, draw(&s, 2) ? 100 : 7, 100 * LEDGER_RECORD_OVERHEAD_BYTES, count) != 0)
         abort();
@@ -173,11 +188,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 fence(&l, out);
             break;
         case 11:
+            mourn(&l, &s);
+            break;
         case 12:
             write_some(&l, &s);
             break;
         default:
-            append(&l, &s, &offset, replace_newlines);
+            append(&l, &s, &offset, newlines);
         }
         consistent(&l);
     }
