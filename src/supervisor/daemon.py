@@ -210,6 +210,8 @@ class Daemon:
             kv_directory=self._settings.kv_directory,
             calculator_failures=calculator.failures,
             agent_error_for_s=_since(resync.agent_error_since_s, now_s),
+            registration_error=self._registration.error,
+            registration_error_for_s=_since(self._registration.error_since_s, now_s),
             consumer_error_for_s=_since(relay.consumer_error_since_s, now_s),
             producer_error_for_s=_since(relay.producer_error_since_s, now_s),
             stdin_stuck_for_s=self._stdin_standstill.for_s(
