@@ -471,7 +471,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
                     f"the Consul agent's answer is over {MAX_ANSWER_BYTES >> 20} MiB;"
                     " check CONSUL_DSN, and CONSUL_DIR for what does not belong there"
                 )
-        response._content = bytes(body)
+        response._content = bytes(body)  # noqa: SLF001 - where requests keeps what it has read
         return response
 
     def cut(self) -> None:

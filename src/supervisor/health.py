@@ -190,8 +190,8 @@ def _agent_problems(facts: Facts) -> Iterator[CheckReport]:
         if facts.registration_error is not None:
             yield CheckReport(
                 WARNING,
-                f"the service in Consul is not renewed{_since_if_known(facts, facts.registration_error_for_s)}, what is "
-                f"shown of it there may be old: {shown(facts.registration_error, 400)}",
+                f"the service in Consul is not renewed{_since_if_known(facts, facts.registration_error_for_s)}, what "
+                f"is shown of it there may be old: {shown(facts.registration_error, 400)}",
             )
         return
     since = _since_if_known(facts, facts.agent_error_for_s)

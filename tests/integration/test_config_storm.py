@@ -1,4 +1,4 @@
-"""A thousand versions in no order, with everything wrong in between: the end is right, and nothing wrong was in force."""
+"""A thousand versions in no order, everything wrong in between: the end is right, nothing wrong was ever in force."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Storm:
         self._entries.clear()
 
     def blow(self, versions: int, baits: tuple[str, str]) -> None:
-        """Write that many versions, each in an order of its own, all of them overlapping, with wrong ones in between."""
+        """Write that many versions, each in an order of its own, overlapping each other, with wrong ones in between."""
         chance = self._chance
         for _, key, value in sorted(self._writes(versions)):
             self.put(key, value)
@@ -132,7 +132,9 @@ class Storm:
         version = entries.get("desired_version", b"none")
         if not version.isdigit() or any(entries.get(key) == value for key, value in (*WRONG, ("", b""))):
             return
-        incoming, outgoing = (entries[k].decode() if k in entries else None for k in ("incoming_stream", "outgoing_stream"))
+        incoming, outgoing = (
+            entries[key].decode() if key in entries else None for key in ("incoming_stream", "outgoing_stream")
+        )
         if incoming or outgoing:
             self.valid.add((int(version), incoming, outgoing, entries.get("pause_stream") == b"True"))
 
@@ -166,7 +168,6 @@ def test_a_storm_of_versions(
     kafka: Kafka,
     consul: Consul,
     names: Names,
-    manager: Manager,
     persistence: Callable[[str], Persistence],
     supervisor_process: Callable[..., Supervised],
 ) -> None:
@@ -180,6 +181,7 @@ def test_a_storm_of_versions(
     ]
     baits = kafka.create_topic(names.topic("bait-in")), kafka.create_topic(names.topic("bait-out"))
     kafka.produce(baits[0], [b"bait"] * 100)
+    manager = Manager(consul, names.node_id)
     with FakeAgent(behind=consul) as agent:
         process = supervisor_process(("cat",), consul=agent, env={"ADOPTION_GRACEPERIOD": "500ms"})
         process.wait_started()
@@ -228,6 +230,7 @@ def test_a_storm_of_versions(
     assert came <= joined
     assert persistence(baits[1]).read() == []
     assert kafka.committed(names.group, baits[0]) == {}
+    manager.decommission()
 
 
 def _adopted(process: Supervised) -> set[Flow]:

@@ -9,9 +9,9 @@ import time
 import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
-
-import pytest
+from uuid import uuid4
 
 from supervisor.registration import HEARTBEAT_S
 from tests.conftest import Names
@@ -32,7 +32,7 @@ GOES_ON = r"; records go on by the last good route \(version 1, '[^']+' to '[^']
 class Workspace:
     """A Supervisor whose records flow, the topics, and what the platform sees of it by ``consul``."""
 
-    def __init__(self, kafka: Kafka, names: Names, start: Start, consul: Consul, agent: Consul) -> None:
+    def __init__(self, kafka: Kafka, names: Names, start: Start, consul: Consul, agent: Consul, **env: str) -> None:
         self._kafka = kafka
         self._consul = consul
         self._incoming, self._outgoing = (kafka.create_topic(names.topic(role)) for role in ("in", "out"))
@@ -40,7 +40,7 @@ class Workspace:
         self._sent: list[str] = []
         self.manager = Manager(consul, names.node_id)
         self.manager.route(self._incoming, self._outgoing)
-        self.process = start(("cat",), consul=agent, env={"CONSUL_RESYNC_INTERVAL": "1s"})
+        self.process = start(("cat",), consul=agent, env={"CONSUL_RESYNC_INTERVAL": "1s"} | env)
         self.process.wait_ready()
         self.service = f"bdz-wsp-{names.node_id}"
         self.pid = self.process.status()["calculator_pid"]
@@ -175,6 +175,29 @@ def test_a_real_agent_in_every_trouble(
         it.assert_all_arrived(persistence)
         assert it.process.terminate() == 0
         assert not agent.services()
+
+
+def test_a_token_that_expired_and_is_replaced(
+    kafka: Kafka, names: Names, supervisor_process: Start, tmp_path: Path
+) -> None:
+    """The file is written anew some time after its token was worth nothing any more."""
+    rules = 'key_prefix "buldozer/" { policy = "write" } service_prefix "bdz-wsp-" { policy = "write" }'
+    with Agent.with_acl(str(uuid4())) as agent:
+        old, new = (agent.make_token(f'{rules} node_prefix "" {{ policy = "read" }}') for _ in range(2))
+        file = tmp_path / "token"
+        file.write_text(old)
+        given = {"CONSUL_HTTP_TOKEN": "", "CONSUL_HTTP_TOKEN_FILE": str(file)}
+        it = Workspace(kafka, names, supervisor_process, agent, agent, **given)
+        agent.delete_token(old)
+        it.wait_said(f"^Trouble with the Consul agent {SINCE}: .*answered 403 .*CONSUL_HTTP_TOKEN_FILE{GOES_ON}")
+        it.process.wait_status(lambda status: status["registration"] == "lost", "lost")
+        assert "answered 403" in it.process.wait_log("registration lost")["why"]
+        it.flows()
+        file.write_text(new)
+        it.assert_well(time.monotonic())
+        it.flows()
+        assert old not in it.process.log_text() + it.said()
+        assert new not in it.process.log_text() + it.said()
 
 
 def _until(condition: Callable[[], object], end_s: float) -> None:

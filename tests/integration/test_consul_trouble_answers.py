@@ -287,7 +287,7 @@ def test_a_peer_that_vanished_is_noticed_by_keepalive() -> None:
             query = asyncio.create_task(client.kv_directory(5, 30))
             port = f"{fake._server.server_address[1]:04X}"
             end_s = time.monotonic() + 5
-            while not any(_has_keepalive_timer(line, port) for line in Path("/proc/net/tcp").read_text().splitlines()):
+            while not _keepalive_timer_runs(port):
                 assert time.monotonic() < end_s
                 await asyncio.sleep(0.02)
             query.cancel()
@@ -295,10 +295,12 @@ def test_a_peer_that_vanished_is_noticed_by_keepalive() -> None:
         with_client(ConsulAgent(settings_for(fake)), story)
 
 
-def _has_keepalive_timer(line: str, port: str) -> bool:
+def _keepalive_timer_runs(port: str) -> bool:
     """Fields by proc_net_tcp.txt: the remote address is the third, the timer that is active the sixth (02)."""
-    fields = line.split()
-    return fields[2].endswith(f":{port}") and fields[3] == "01" and fields[5].startswith("02:")
+    connections = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()]
+    return any(
+        fields[2].endswith(f":{port}") and fields[3] == "01" and fields[5].startswith("02:") for fields in connections
+    )
 
 
 def test_errors_of_answers_are_agent_errors_alone() -> None:
@@ -308,7 +310,7 @@ def test_errors_of_answers_are_agent_errors_alone() -> None:
 
         async def story(client: ConsulAgent) -> None:
             nonlocal headers
-            for headers in (
+            for broken in (
                 {"Content-Length": "-7", **INDEX},
                 {"Transfer-Encoding": "chunked", **INDEX},
                 {"Content-Encoding": "gzip", "Content-Length": "0", "X-Consul-Index": "-"},
@@ -316,6 +318,7 @@ def test_errors_of_answers_are_agent_errors_alone() -> None:
                 {"X-Long": "x" * 70_000, **INDEX},
                 {f"X-{number}": "x" for number in range(150)} | INDEX,
             ):
+                headers = broken
                 with pytest.raises(AgentError):
                     await client.kv_directory(0, 0)
 

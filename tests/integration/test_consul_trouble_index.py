@@ -50,7 +50,8 @@ class Store:
             self.version, self.index = version, index
             self.changed.notify_all()
 
-    def __call__(self, asked: Asked) -> Answer:
+    def answer(self, asked: Asked) -> Answer:
+        """The script."""
         with self.changed:
             if asked.index is not None:
                 wait_s = int(asked.query["wait"].removesuffix("ms")) / 1000
@@ -125,7 +126,7 @@ def test_an_index_that_goes_backwards_is_begun_anew() -> None:
         assert it.watched() == [100, 40]
         assert any(asked.index is None for asked in it.fake.asked()[it.fake.asked().index(_last(it, 100)) :])
 
-    watch(store, story)
+    watch(store.answer, story)
 
 
 def _last(it: Watching, index: int) -> Asked:
@@ -143,7 +144,7 @@ def test_an_index_of_zero_never_becomes_a_query_that_does_not_block() -> None:
         store.change(2, 0)
         await until(lambda: it.adopted[-1] == route(2))
 
-    watch(store, story)
+    watch(store.answer, story)
 
 
 def test_data_that_changed_under_the_same_index_is_seen_within_the_interval() -> None:
@@ -155,7 +156,7 @@ def test_data_that_changed_under_the_same_index_is_seen_within_the_interval() ->
         store.version = 2
         await until(lambda: it.adopted == [route(1), route(2)], deadline_s=3)
 
-    watch(store, story, CONSUL_RESYNC_INTERVAL="1s")
+    watch(store.answer, story, CONSUL_RESYNC_INTERVAL="1s")
 
 
 def test_a_thundering_index_without_a_change_costs_a_bounded_rate_and_nothing_else() -> None:
@@ -211,7 +212,7 @@ def test_a_directory_that_was_missing_is_seen_at_once_when_it_comes() -> None:
         store.change(1, 101)
         await until(lambda: it.adopted == [route(1)], deadline_s=3)
 
-    watch(store, story)
+    watch(store.answer, story)
 
 
 def test_errors_are_asked_again_ever_more_slowly_and_the_end_of_them_is_seen_within_a_heartbeat() -> None:
@@ -221,7 +222,7 @@ def test_errors_are_asked_again_ever_more_slowly_and_the_end_of_them_is_seen_wit
     broken = True
 
     def script(asked: Asked) -> Answer:
-        return Answer(429, b"rate limit exceeded") if broken else store(asked)
+        return Answer(429, b"rate limit exceeded") if broken else store.answer(asked)
 
     async def story(it: Watching) -> None:
         nonlocal broken

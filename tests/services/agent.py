@@ -86,8 +86,8 @@ class Consul:
 class Agent(Consul):
     """An agent of our own. ``config`` is agent configuration (``acl``, ``tls``, …) as Consul's JSON has it.
 
-    With ``tls`` it listens at ``dsn_tls`` too. It is a server with its store in memory, unless ``lasting``: a server that
-    finds its store again after a kill; or ``member_of``: an agent without a store, which asks that server.
+    With ``tls`` it listens at ``dsn_tls`` too. It is a server with its store in memory, unless ``lasting``: a server
+    that finds its store again after a kill; or ``member_of``: an agent without a store, which asks that server.
     """
 
     def __init__(

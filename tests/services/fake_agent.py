@@ -127,7 +127,7 @@ class FakeAgent(Consul):
         return answer
 
     def pause(self, pause_s: float) -> bool:
-        """Wait; whether there is a reason to go on."""
+        """Wait, not beyond the end; whether there is a reason to go on."""
         return not self._closing.wait(pause_s)
 
     def _forward(self, asked: Asked, target: str) -> Answer | None:
