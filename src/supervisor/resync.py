@@ -92,6 +92,9 @@ def _complete(route: Route, in_force: Route | None, adopted: int) -> bool:
     under the old version, or an older version still there, mean that keys are on their way. To adopt between the two
     would join the old topic of one side to the new topic of the other.
     """
+    # A consumer's lines are dropped: if the outgoing stream is only late, what was dropped does not come back.
+    if route.outgoing_stream is None and (in_force is None or in_force.outgoing_stream is not None):
+        return False
     if in_force is not None and route.version == in_force.version:
         return (route.incoming_stream, route.outgoing_stream) == (in_force.incoming_stream, in_force.outgoing_stream)
     return adopted == 0 or adopted >= route.version
