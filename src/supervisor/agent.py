@@ -188,7 +188,7 @@ class ConsulAgent:
         asked_of = _asked_of(lane)
         try:
             response = await thread.call(work, CONNECT_TIMEOUT_S + timeout_s + OVERALL_MARGIN_S)
-        except (TimeoutError, requests.exceptions.RequestException) as error:
+        except (TimeoutError, requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
             self.errors_total += 1
             self._silent.add(asked_of)
             if isinstance(error, TimeoutError) and self._lanes.get(lane) is thread:
@@ -478,7 +478,8 @@ class _Adapter(requests.adapters.HTTPAdapter):
         """Shut the connection down: a read that waits in it returns."""
         if self._socket is not None:
             with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+                # Not the TLS socket's own: that takes the session away from under the thread that reads.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 def _shown(address: ConsulAddress) -> str:
