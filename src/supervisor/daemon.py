@@ -8,6 +8,7 @@ of STDOUT, flush, commit, leave the group.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import time
@@ -63,7 +64,7 @@ class Daemon:
         self._output_standstill = Standstill()
         self._agent = ConsulAgent(settings)
         self._resync = Resync(self._agent, settings, self._relay.adopt)
-        self._registration = Registration(self._agent, settings, self._checks)
+        self._registration = Registration(self._agent, settings, self._reports)
 
     async def run(self) -> int:
         """Until SIGTERM or SIGINT; raise SupervisorError when it cannot start."""
@@ -174,6 +175,11 @@ class Daemon:
 
     def _checks(self) -> tuple[CheckReport, CheckReport]:
         facts = self.facts()
+        return supervisor_check(facts), calculator_check(facts)
+
+    def _reports(self) -> tuple[CheckReport, CheckReport]:
+        """Return what goes to Consul: that it could not be told is not true any more once it is told."""
+        facts = dataclasses.replace(self.facts(), registration_error=None)
         return supervisor_check(facts), calculator_check(facts)
 
     def facts(self) -> Facts:

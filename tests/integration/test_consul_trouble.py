@@ -131,8 +131,9 @@ def test_a_real_agent_in_every_trouble(
         for what in ("service/deregister/{}", "check/deregister/{}:supervisor", "check/deregister/{}:calculator"):
             agent.request("PUT", "agent/" + what.format(service_id(it, agent)), {})
             began_s = time.monotonic()
-            # The other states of health.checks are the catalogue's, which may be late to hear of it.
             _until(lambda: len(agent.get("agent/checks")) == 2, began_s + BACK_WITHIN_S)
+            # Passing from the first moment on: that it was not there is not true any more.
+            assert {check["Status"] for check in agent.get("agent/checks").values()} == {"passing"}
             it.assert_well(began_s)
         why = it.process.wait_log("registration lost")["why"]
         assert re.search(r"answered 404 \(.*\) when asked to update the check '.*'; the agent does not know it$", why)
