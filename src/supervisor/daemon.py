@@ -169,6 +169,8 @@ class Daemon:
             if before is not None and [r.status for r in reports] != [r.status for r in before]:
                 for name, report in zip(("supervisor", "calculator"), reports, strict=True):
                     log.info("health", check=name, status=report.status, output=report.output)
+            # Compared with what was told: a trouble that was told and is over between two of these looks counts too.
+            if self._registration.out_of_date():
                 self._registration.poke()
             before = reports
             await asyncio.sleep(HEALTH_INTERVAL_S)

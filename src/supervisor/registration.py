@@ -69,6 +69,7 @@ class Registration:
         self._asked = False
         self._error_kind: type[AgentError] | None = None
         self._registered_at_s = 0.0
+        self._told: tuple[CheckReport, ...] = ()
         self._published: tuple[CheckReport, ...] = ()
         self._publish_at_s = 0.0
         agent.on_restored.append(self._agent_restored)
@@ -76,6 +77,11 @@ class Registration:
     def poke(self) -> None:
         """Report at once: a status changed."""
         self._due.set()
+
+    def out_of_date(self) -> bool:
+        """Whether the agent was told other statuses than those of now; one that cannot be told is not meant."""
+        told = [report.status for report in self._told]
+        return self.lifecycle.state is RegistrationState.REGISTERED and told != [r.status for r in self._facts()]
 
     async def run(self) -> None:
         """Register and heartbeat until cancelled."""
@@ -136,6 +142,7 @@ class Registration:
         reports = self._facts()
         for check_id, report in zip(self.check_ids, reports, strict=True):
             await self._agent.ttl_update(check_id, report.status, report.output)
+        self._told = reports
         # An agent passes a new status on at once, with its sentence; a new sentence alone only after minutes
         # (check_update_interval), unless the service is registered again: then at once too.
         waiting = [new.status == old.status and new != old for new, old in zip(reports, self._published, strict=True)]
