@@ -20,6 +20,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -46,6 +47,12 @@ KV_TIMEOUT_S: Final = 10.0
 # Beyond the sum of a request's own timeouts: name resolution and answers that come byte by byte are not in it.
 OVERALL_MARGIN_S: Final = 3.0
 MAX_SHOWN_CHARACTERS: Final = 200
+MAX_ANSWER_BYTES: Final = 4 << 20
+"""An answer is parsed on the loop; the agent's own limit is 512 KiB for a value, and a directory has a dozen."""
+
+_KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 3), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 3))
+"""A blocking query of a peer that vanished without a word ends after 6 s, not at its own deadline."""
+
 _TOKEN_VARIABLES: Final = "CONSUL_HTTP_TOKEN or CONSUL_HTTP_TOKEN_FILE"  # noqa: S105 - their names
 
 
@@ -64,8 +71,8 @@ class KvDirectory:
 class ConsulAgent:
     """Every method is bounded in time and raises AgentUnavailableError or AgentRefusedError.
 
-    ``errors_total`` counts those. Those in ``on_restored`` are told when an agent that did not answer answers
-    again: it may have forgotten everything meanwhile.
+    ``errors_total`` counts those. Those in ``on_restored`` are told when an agent that did not answer, or had nothing
+    but 5xx and 429 to say, answers again: it may have forgotten everything meanwhile.
     """
 
     def __init__(
@@ -78,8 +85,11 @@ class ConsulAgent:
         self._token = _Token(settings.consul_http_token, settings.consul_http_token_file)
         self._local_timeout_s = local_timeout_s
         self._kv_timeout_s = kv_timeout_s
+        self._token_seen = 0
         self._lanes: dict[str, _Lane] = {}
-        self._answers = True
+        # What the agent answers by itself, and what only the servers behind it can: without a leader the one goes on
+        # while the other fails, and must not look like an agent that comes back at every heartbeat.
+        self._silent: set[str] = set()
         if self._address.scheme == "https" and not settings.consul_http_ssl_verify:
             log.warning("the Consul agent's certificate is not checked", because="CONSUL_HTTP_SSL_VERIFY is false")
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -105,6 +115,8 @@ class ConsulAgent:
         params = [("cas", str(modify_index)), *self._datacenter()]
         response = await self._request("kv", "put", path, params, self._kv_timeout_s, asked, value)
         self._check(response, asked)
+        if response.body.strip() not in ("true", "false"):
+            raise self._no_agent(response, asked)
         return bool(response.body.strip() == "true")
 
     async def register(self, definition: Mapping[str, object]) -> None:
@@ -152,6 +164,8 @@ class ConsulAgent:
         response = await self._request("local", "put", path, params or [], self._local_timeout_s, asked, body)
         if not (unknown_is_fine and response.code == 404):
             self._check(response, asked)
+            if response.body.strip():  # an agent says nothing when it has done such a thing; a portal says 200 to all
+                raise self._no_agent(response, asked)
 
     async def _request(  # noqa: PLR0917 - private, and each is needed
         self,
@@ -171,24 +185,36 @@ class ConsulAgent:
             return getattr(http, method)(lambda response: response, path, params=params, headers=headers, **more)
 
         thread = self._lane(lane)
+        asked_of = _asked_of(lane)
         try:
             response = await thread.call(work, CONNECT_TIMEOUT_S + timeout_s + OVERALL_MARGIN_S)
-        except (TimeoutError, requests.exceptions.RequestException) as error:
+        except (TimeoutError, requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
             self.errors_total += 1
-            self._answers = False
+            self._silent.add(asked_of)
             if isinstance(error, TimeoutError) and self._lanes.get(lane) is thread:
-                # Stuck in an answer that never ends; left alone it ends some day.
-                self._lanes.pop(lane).close()
+                # An answer that comes byte by byte: each byte begins the socket's own timeout anew.
+                self._lanes.pop(lane).cut()
             raise self._no_answer(asked, _reason(error)) from None
         except AgentRefusedError:
             self.errors_total += 1
             raise
+        if _overloaded(response.code):
+            self._silent.add(asked_of)
+            return response
         # A rotated token too: an agent brings checks to the catalogue with the token they were registered with.
-        if not self._answers or self._token.rotated():
-            self._answers = True
-            for tell in self.on_restored:
-                tell()
+        if asked_of in self._silent or self._token.changes != self._token_seen:
+            self._restored(lane)
         return response
+
+    def _restored(self, by: str) -> None:
+        # What still waits began in the silence, and may be what is never answered: it is asked anew at once.
+        for name, lane in [*self._lanes.items()]:
+            if name != by and lane.busy and _asked_of(name) in self._silent:
+                self._lanes.pop(name).cut()
+        self._silent.clear()
+        self._token_seen = self._token.changes
+        for tell in self.on_restored:
+            tell()
 
     def _lane(self, name: str) -> _Lane:
         if name not in self._lanes:
@@ -211,7 +237,7 @@ class ConsulAgent:
         self.errors_total += 1
         said = " ".join(self._token.redacted(response.body).split())[:MAX_SHOWN_CHARACTERS]
         met = f"Consul agent at {_shown(self._address)} answered {response.code} ({said}) when asked to {asked}"
-        if response.code == 429 or response.code >= 500:
+        if _overloaded(response.code):
             raise AgentUnavailableError(f"{met}; it is tried again")
         if response.code in (401, 403):
             raise AgentRefusedError(f"{met}; give a token that allows it in {_TOKEN_VARIABLES}")
@@ -219,48 +245,77 @@ class ConsulAgent:
             raise AgentRefusedError(f"{met}; the agent does not know it")
         raise AgentRefusedError(f"{met}; check CONSUL_DSN and the agent's log")
 
+    def _no_agent(self, response: Response, asked: str) -> AgentRefusedError:
+        self.errors_total += 1
+        return AgentRefusedError(
+            f"{_shown(self._address)} answered {response.code} as no Consul agent does, when asked to {asked};"
+            " check CONSUL_DSN"
+        )
+
     def _kv_directory_of(self, response: Response, asked: str) -> KvDirectory:
+        prefix = f"{self._settings.kv_directory}/"
         try:
             index = int(response.headers["X-Consul-Index"])
-            if response.code == 404:
-                # To a token that may read nothing the directory looks deleted, and the streams must not stop for that.
-                if response.headers.get("X-Consul-Results-Filtered-By-Acls") == "true":
-                    self.errors_total += 1
-                    raise AgentRefusedError(
-                        f"Consul agent at {_shown(self._address)}: the token may not {asked};"
-                        f" give one that allows it in {_TOKEN_VARIABLES}"
-                    )
-                return KvDirectory(index, None, {})
             entries: dict[str, bytes] = {}
             modify_indexes: dict[str, int] = {}
-            for item in json.loads(response.body):
-                key = item["Key"].removeprefix(f"{self._settings.kv_directory}/")
-                entries[key] = base64.b64decode(item["Value"] or "")
-                modify_indexes[key] = int(item["ModifyIndex"])
-        except (KeyError, TypeError, ValueError):
+            if response.code != 404:
+                for key, value, modify_index in map(_kv_item, json.loads(response.body)):
+                    if not key.startswith(prefix):
+                        raise ValueError(key)
+                    entries[key.removeprefix(prefix)] = value
+                    modify_indexes[key.removeprefix(prefix)] = modify_index
+        except (KeyError, TypeError, ValueError, RecursionError):
+            raise self._no_agent(response, asked) from None
+        if response.code != 404:
+            if not entries:  # an agent says 404 then; the streams must not stop for something else's empty list
+                raise self._no_agent(response, asked)
+            return KvDirectory(index, entries, modify_indexes)
+        # To a token that may read nothing the directory looks deleted, and the streams must not stop for that.
+        if response.headers.get("X-Consul-Results-Filtered-By-Acls") == "true":
             self.errors_total += 1
             raise AgentRefusedError(
-                f"{_shown(self._address)} answered {response.code} as no Consul agent does, when asked to {asked};"
-                " check CONSUL_DSN"
-            ) from None
-        return KvDirectory(index, entries, modify_indexes)
+                f"Consul agent at {_shown(self._address)}: the token may not {asked};"
+                f" give one that allows it in {_TOKEN_VARIABLES}"
+            )
+        return KvDirectory(index, None, {})
+
+
+def _asked_of(lane: str) -> str:
+    return "agent" if lane == "local" else "servers"
+
+
+def _overloaded(code: int) -> bool:
+    """Whether an answer means: not now."""
+    return code == 429 or code >= 500
+
+
+def _kv_item(item: Any) -> tuple[str, bytes, int]:
+    """(key, value, modify index) of one element of an agent's answer; raise what JSON of another shape causes."""
+    key, value, modify_index = item["Key"], item["Value"], item["ModifyIndex"]
+    if not isinstance(key, str) or type(modify_index) is not int:
+        raise TypeError(key)
+    return key, base64.b64decode(value, validate=True) if value is not None else b"", modify_index
 
 
 class _Token:
-    """The ACL token; a file wins over the variable and is read again when it changed."""
+    """The ACL token; a file wins over the variable and is read again when it changed, of which ``changes`` counts."""
 
     def __init__(self, given: SecretStr | None, file: str | None) -> None:
         self._token = given.get_secret_value() if given else ""
         self._file = Path(file) if file else None
         self._seen: tuple[int, int, int] | None = None
-        self._rotated = False
-
-    def rotated(self) -> bool:
-        """Whether another token was read than before, since this was last asked."""
-        rotated, self._rotated = self._rotated, False
-        return rotated
+        self._lock = threading.Lock()  # each lane's thread reads
+        self._given_out = False
+        self.changes = 0
 
     def read(self) -> str:
+        """Return the token, empty if there is none; raise AgentRefusedError if it never could be read."""
+        with self._lock:
+            token = self._read()
+            self._given_out = True
+            return token
+
+    def _read(self) -> str:
         if self._file is not None:
             try:
                 stat = self._file.stat()
@@ -269,7 +324,7 @@ class _Token:
                     text = self._file.read_text(encoding="utf-8").strip()
                     # An empty file is one that is being written.
                     if text:
-                        self._rotated |= text != self._token
+                        self.changes += self._given_out and text != self._token
                         self._token = text
                         self._seen = seen
             except (OSError, ValueError) as error:
@@ -289,6 +344,8 @@ class _Lane:
         self._calls: queue.SimpleQueue[tuple[Callable[[HTTPClient], Any], asyncio.Future[Any]] | None] = (
             queue.SimpleQueue()
         )
+        self.busy = False
+        self._http: HTTPClient | None = None
         threading.Thread(target=self._run, args=(make_http,), name=name, daemon=True).start()
 
     async def call(self, work: Callable[[HTTPClient], T], bound_s: float) -> T:
@@ -301,26 +358,34 @@ class _Lane:
     def close(self) -> None:
         self._calls.put(None)
 
+    def cut(self) -> None:
+        """Close, and take the connections away from the call that is stuck in one of them."""
+        self.close()
+        if self._http is not None:
+            for adapter in self._http.session.adapters.values():
+                adapter.cut()
+
     def _run(self, make_http: Callable[[], HTTPClient]) -> None:
-        http: HTTPClient | None = None
         while (call := self._calls.get()) is not None:
             work, future = call
             if future.cancelled():
                 continue
+            self.busy = True
             result: Any = None
             error: BaseException | None = None
             try:
-                if http is None:
-                    http = make_http()
-                result = work(http)
+                if self._http is None:
+                    self._http = make_http()
+                result = work(self._http)
             except BaseException as failed:  # noqa: BLE001 - belongs to the caller, whatever it is
                 error = failed
+            self.busy = False
             try:
                 future.get_loop().call_soon_threadsafe(_settle, future, result, error)
             except RuntimeError:
                 break  # the loop is closed: nobody waits any more
-        if http is not None:
-            http.session.close()
+        if self._http is not None:
+            self._http.session.close()
 
 
 def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
@@ -341,10 +406,11 @@ def _http_client(settings: Settings) -> HTTPClient:
         verify = settings.consul_cacert or ssl.get_default_verify_paths().cafile or True
     if address.scheme == "unix":
         http = HTTPClient("localhost", 80, "http")
-        http.session.mount("http://", _UnixAdapter(address.socket_path))
     else:
         host = f"[{address.host}]" if ":" in address.host else address.host
         http = HTTPClient(host, address.port, address.scheme, verify, cert)
+    http.session.adapters.clear()
+    http.session.mount(f"{http.scheme}://", _Adapter(address.socket_path if address.scheme == "unix" else None))
     # An agent is a neighbour: proxies and .netrc, which may be there for the Calculator, do not concern it.
     http.session.trust_env = False
     # requests would carry the token along to wherever a redirect points.
@@ -352,30 +418,68 @@ def _http_client(settings: Settings) -> HTTPClient:
     return http
 
 
-class _UnixAdapter(requests.adapters.HTTPAdapter):
-    """HTTP over a unix socket."""
+class _Adapter(requests.adapters.HTTPAdapter):
+    """HTTP, over a unix socket if one is given; answers are bounded, and connections can be cut by another thread."""
 
-    def __init__(self, socket_path: str) -> None:
+    def __init__(self, socket_path: str | None) -> None:
         self._socket_path = socket_path
+        self._socket: socket.socket | None = None  # a lane does one call at a time
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        socket_path = self._socket_path
+        options = [*urllib3.connection.HTTPConnection.default_socket_options]
+        options += [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+        options += [(socket.IPPROTO_TCP, name, value) for name, value in _KEEPALIVE]
+        super().init_poolmanager(*args, **kwargs, socket_options=options)
+        adapter, socket_path = self, self._socket_path
 
         class Connection(urllib3.connection.HTTPConnection):
             def connect(self) -> None:
-                self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                self.sock.settimeout(CONNECT_TIMEOUT_S)
-                try:
-                    self.sock.connect(socket_path)
-                except OSError as error:
-                    raise urllib3.exceptions.NewConnectionError(self, os.strerror(error.errno or 0)) from error
+                if socket_path is None:
+                    super().connect()
+                else:
+                    self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                    self.sock.settimeout(CONNECT_TIMEOUT_S)
+                    try:
+                        self.sock.connect(socket_path)
+                    except OSError as error:
+                        raise urllib3.exceptions.NewConnectionError(self, os.strerror(error.errno or 0)) from error
+                adapter._socket = self.sock
+
+        class TlsConnection(urllib3.connection.HTTPSConnection):
+            def connect(self) -> None:
+                super().connect()
+                adapter._socket = self.sock
 
         class Pool(urllib3.HTTPConnectionPool):
             ConnectionCls = Connection
 
-        self.poolmanager.pool_classes_by_scheme = {"http": Pool}
+        class TlsPool(urllib3.HTTPSConnectionPool):
+            ConnectionCls = TlsConnection
+
+        self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": TlsPool}
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        kwargs["stream"] = True
+        response = super().send(request, *args, **kwargs)
+        body = bytearray()
+        for chunk in response.iter_content(64 << 10):
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                response.close()
+                raise AgentRefusedError(
+                    f"the Consul agent's answer is over {MAX_ANSWER_BYTES >> 20} MiB;"
+                    " check CONSUL_DSN, and CONSUL_DIR for what does not belong there"
+                )
+        response._content = bytes(body)  # noqa: SLF001 - where requests keeps what it has read
+        return response
+
+    def cut(self) -> None:
+        """Shut the connection down: a read that waits in it returns."""
+        if self._socket is not None:
+            with suppress(OSError):
+                # Not the TLS socket's own: that takes the session away from under the thread that reads.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 def _shown(address: ConsulAddress) -> str:

@@ -8,6 +8,7 @@ of STDOUT, flush, commit, leave the group.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import time
@@ -68,7 +69,7 @@ class Daemon:
         self._unproducible_rise = LastRise()
         self._agent = ConsulAgent(settings)
         self._resync = Resync(self._agent, settings, self._relay.adopt)
-        self._registration = Registration(self._agent, settings, self._checks)
+        self._registration = Registration(self._agent, settings, self._reports)
 
     async def run(self) -> int:
         """Until SIGTERM or SIGINT; raise SupervisorError when it cannot start."""
@@ -176,12 +177,19 @@ class Daemon:
             if before is not None and [r.status for r in reports] != [r.status for r in before]:
                 for name, report in zip(("supervisor", "calculator"), reports, strict=True):
                     log.info("health", check=name, status=report.status, output=report.output)
+            # Compared with what was told: a trouble that was told and is over between two of these looks counts too.
+            if self._registration.out_of_date():
                 self._registration.poke()
             before = reports
             await asyncio.sleep(HEALTH_INTERVAL_S)
 
     def _checks(self) -> tuple[CheckReport, CheckReport]:
         facts = self.facts()
+        return supervisor_check(facts), calculator_check(facts)
+
+    def _reports(self) -> tuple[CheckReport, CheckReport]:
+        """Return what goes to Consul: that it could not be told is not true any more once it is told."""
+        facts = dataclasses.replace(self.facts(), registration_error=None)
         return supervisor_check(facts), calculator_check(facts)
 
     def facts(self) -> Facts:
@@ -220,6 +228,8 @@ class Daemon:
             kv_directory=self._settings.kv_directory,
             calculator_failures=calculator.failures,
             agent_error_for_s=_since(resync.agent_error_since_s, now_s),
+            registration_error=self._registration.error,
+            registration_error_for_s=_since(self._registration.error_since_s, now_s),
             consumer_error_for_s=_since(relay.consumer_error_since_s, now_s),
             producer_error_for_s=_since(relay.producer_error_since_s, now_s),
             stdin_stuck_for_s=self._stdin_standstill.for_s(

@@ -72,6 +72,9 @@ class Facts:
     calculator_failures: int = 0
     """Runs in a row that failed before they were stable."""
     agent_error_for_s: float | None = None
+    registration_error: str | None = None
+    """Why the service and its checks are not registered, or not known to be."""
+    registration_error_for_s: float | None = None
     consumer_error_for_s: float | None = None
     producer_error_for_s: float | None = None
     stdin_stuck_for_s: float | None = None
@@ -206,6 +209,12 @@ def _route_problems(facts: Facts) -> Iterator[CheckReport]:
 
 def _agent_problems(facts: Facts) -> Iterator[CheckReport]:
     if facts.agent_error is None:
+        if facts.registration_error is not None:
+            yield CheckReport(
+                WARNING,
+                f"the service in Consul is not renewed{_since_if_known(facts, facts.registration_error_for_s)}, what "
+                f"is shown of it there may be old: {shown(facts.registration_error, 400)}",
+            )
         return
     since = _since_if_known(facts, facts.agent_error_for_s)
     trouble = f"trouble with the Consul agent{since}: {shown(facts.agent_error, 400)}"

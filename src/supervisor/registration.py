@@ -40,6 +40,7 @@ class Registration:
     """Keeps the service registered while ``run`` runs.
 
     ``facts`` gives the reports of the Supervisor's and of the Calculator's check, each with ``status`` and ``output``.
+    ``error`` is why the service is not registered, or not known to be, and ``error_since_s`` since when (monotonic).
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class Registration:
     ) -> None:
         self.lifecycle = Lifecycle("registration", REGISTRATION, RegistrationState.UNREGISTERED, state_changed)
         self.service_id = _service_id(settings.service_name)
+        self.error: str | None = None
+        self.error_since_s: float | None = None
         self.check_ids = (f"{self.service_id}:supervisor", f"{self.service_id}:calculator")
         self._agent = agent
         self._settings = settings
@@ -64,7 +67,9 @@ class Registration:
         self._due = asyncio.Event()
         self._restored = False
         self._asked = False
+        self._error_kind: type[AgentError] | None = None
         self._registered_at_s = 0.0
+        self._told: tuple[CheckReport, ...] = ()
         self._published: tuple[CheckReport, ...] = ()
         self._publish_at_s = 0.0
         agent.on_restored.append(self._agent_restored)
@@ -73,10 +78,16 @@ class Registration:
         """Report at once: a status changed."""
         self._due.set()
 
+    def out_of_date(self) -> bool:
+        """Whether the agent was told other statuses than those of now; one that cannot be told is not meant."""
+        told = [report.status for report in self._told]
+        return self.lifecycle.state is RegistrationState.REGISTERED and told != [r.status for r in self._facts()]
+
     async def run(self) -> None:
         """Register and heartbeat until cancelled."""
         backoff = Backoff(self._heartbeat_s)
         while True:
+            began_s = time.monotonic()
             self._due.clear()
             try:
                 if self._must_register():
@@ -85,12 +96,14 @@ class Registration:
                     self._publish_at_s = 0.0
                 await self._heartbeat()
             except AgentError as error:
-                self._lost(error, first=backoff.failures == 0)
+                self._lost(error)
                 rest_s = backoff.failed()
             else:
                 backoff.reset()
+                self._found()
                 rest_s = self._heartbeat_s
-            await self._rest(rest_s)
+            # From start to start: two answers that take seconds each must not carry the next heartbeat beyond the TTL.
+            await self._rest(began_s + rest_s - time.monotonic())
 
     async def deregister(self, deadline_s: float) -> None:
         """Remove the service, after ``run`` has ended; give up after ``deadline_s`` and leave it to the TTL."""
@@ -129,6 +142,7 @@ class Registration:
         reports = self._facts()
         for check_id, report in zip(self.check_ids, reports, strict=True):
             await self._agent.ttl_update(check_id, report.status, report.output)
+        self._told = reports
         # An agent passes a new status on at once, with its sentence; a new sentence alone only after minutes
         # (check_update_interval), unless the service is registered again: then at once too.
         waiting = [new.status == old.status and new != old for new, old in zip(reports, self._published, strict=True)]
@@ -158,11 +172,19 @@ class Registration:
             definition["Port"] = self._settings.http_port
         return definition
 
-    def _lost(self, error: AgentError, *, first: bool) -> None:
+    def _lost(self, error: AgentError) -> None:
+        # A kind is said once: an agent that is away and then refuses is two things to know, twenty timeouts are one.
         if self.lifecycle.state is RegistrationState.REGISTERED:
             self.lifecycle.change(RegistrationState.LOST, str(error))
-        elif first:
-            log.warning("service not registered yet", service_id=self.service_id, error=str(error))
+        elif type(error) is not self._error_kind:
+            log.warning("service cannot be registered", service_id=self.service_id, error=str(error))
+        self._error_kind = type(error)
+        self.error = str(error)
+        if self.error_since_s is None:
+            self.error_since_s = time.monotonic()
+
+    def _found(self) -> None:
+        self.error = self.error_since_s = self._error_kind = None
 
     def _agent_restored(self) -> None:
         self._restored = True
@@ -170,7 +192,7 @@ class Registration:
 
     async def _rest(self, rest_s: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(rest_s):
+            async with asyncio.timeout(max(0.0, rest_s)):
                 await self._due.wait()
 
 

@@ -32,7 +32,8 @@ SETTLE_S: Final = 0.1
 PATIENCE_S: Final = 0.5
 SETTLE_LIMIT_S: Final = 2.0
 LOOK_EVERY_S: Final = 0.05
-AGENT_BACKOFF_MAX_S: Final = 15.0
+AGENT_BACKOFF_MAX_S: Final = 5.0  # one heartbeat: so soon after the agent answers again all is right
+ADOPT_BACKOFF_MAX_S: Final = 15.0
 LOOKS_PER_S: Final = 5.0
 LOOKS_AT_ONCE: Final = 50
 
@@ -91,6 +92,9 @@ def _complete(route: Route, in_force: Route | None, adopted: int) -> bool:
     would join the old topic of one side to the new topic of the other. Settings often come in pairs (a guarantee and
     its acknowledgement), and by hand without a version: each change of them may be followed by another.
     """
+    # A consumer's lines are dropped: if the outgoing stream is only late, what was dropped does not come back.
+    if route.outgoing_stream is None and (in_force is None or in_force.outgoing_stream is not None):
+        return False
     if in_force is not None and route.version == in_force.version:
         return replace(route, paused=in_force.paused) == in_force
     return adopted == 0 or adopted >= route.version
@@ -163,9 +167,10 @@ class Resync:
         self._looks = TokenBucket(LOOKS_PER_S, LOOKS_AT_ONCE, time.monotonic())
         self._look_asked = asyncio.Event()
         self._query: asyncio.Task[KvDirectory] | None = None
-        self._adopt_backoff = Backoff(AGENT_BACKOFF_MAX_S)
+        self._adopt_backoff = Backoff(ADOPT_BACKOFF_MAX_S)
         self._noticed_s: float | None = None
         self._unknown_keys: set[str] = set()
+        self._agent_error_kind: type[AgentError] | None = None
         agent.on_restored.append(self.look_now)
 
     def look_now(self) -> None:
@@ -241,7 +246,8 @@ class Resync:
             rest_s = settling.rest_s(time.monotonic(), snapshot, decision)
             if rest_s == 0 or decision.action not in (Action.ADOPT, Action.REFUSE):
                 return snapshot, decision
-            await asyncio.sleep(min(rest_s, LOOK_EVERY_S))
+            # In a storm the directory never settles: these looks are bounded as all others are.
+            await asyncio.sleep(max(min(rest_s, LOOK_EVERY_S), self._looks.take(time.monotonic())))
             snapshot = await self._agent.kv_directory(0, 0)
 
     async def _adopt(self, route: Route | None) -> bool:
@@ -303,14 +309,16 @@ class Resync:
 
     def _agent_failed(self, error: AgentError) -> None:
         if self.agent_error is None:
-            kept = f"version {self.route.version} stays in force" if self.route is not None else "no route in force"
             self.agent_error_since_s = time.monotonic()
+        if type(error) is not self._agent_error_kind:  # away and then refusing is two things to know
+            kept = f"version {self.route.version} stays in force" if self.route is not None else "no route in force"
             log.warning("configuration cannot be read", error=str(error), meanwhile=kept)
         self.agent_error = str(error)
+        self._agent_error_kind = type(error)
 
     def _agent_answered(self) -> None:
         if self.agent_error is not None:
-            self.agent_error = self.agent_error_since_s = None
+            self.agent_error = self.agent_error_since_s = self._agent_error_kind = None
             log.info("configuration can be read again")
 
     def _log_unknown(self, entries: Mapping[str, bytes] | None) -> None:

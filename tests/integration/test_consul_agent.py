@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import pytest
 
-from supervisor.agent import ConsulAgent
+from supervisor.agent import ConsulAgent, _Adapter
 from supervisor.errors import AgentError, AgentRefusedError, AgentUnavailableError
 from supervisor.settings import Options, Settings
 from tests.services.agent import Agent, Consul
@@ -125,7 +125,7 @@ def test_a_blocking_query_in_flight_does_not_hold_the_exit(consul: Consul) -> No
     """The process is gone long before the query would be answered."""
     program = f"""
 import asyncio
-from supervisor.agent import ConsulAgent
+from supervisor.agent import ConsulAgent, _Adapter
 from supervisor.settings import Options, Settings
 settings = Settings.load({{"NODE_ID": "x", "KAFKA_DSN": "h:1", "CONSUL_DSN": "{consul.dsn}"}}, Options(program="cat"))
 async def main():
@@ -320,6 +320,31 @@ def test_tls_with_a_client_certificate_works(certificates: Path, checking: dict[
             agent.close()
 
         asyncio.run(main())
+
+
+def test_a_tls_answer_that_never_ends_can_be_cut(certificates: Path) -> None:
+    """By another thread than the one that reads it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "dc1-server-consul-0.pem", certificates / "dc1-server-consul-0-key.pem")
+    with server_answering(b"HTTP/1.1 200 OK\r\n", then_hang=True, tls=context) as dsn:
+
+        async def main() -> None:
+            agent = ConsulAgent(settings_for(f"https://{dsn}", CONSUL_HTTP_SSL_VERIFY="false"), kv_timeout_s=20.0)
+            query = asyncio.create_task(agent.kv_directory(0, 0))
+            while not any(adapter._socket for adapter in _adapters(agent)):
+                assert not query.done()
+                await asyncio.sleep(0.01)
+            agent._lanes["kv"].cut()
+            with pytest.raises(AgentUnavailableError):
+                await asyncio.wait_for(query, 5)
+            agent.close()
+
+        asyncio.run(main())
+
+
+def _adapters(agent: ConsulAgent) -> list[_Adapter]:
+    http = agent._lanes["kv"]._http if agent._lanes else None
+    return [adapter for adapter in http.session.adapters.values() if isinstance(adapter, _Adapter)] if http else []
 
 
 def test_an_agent_of_an_unknown_authority_is_not_trusted(certificates: Path) -> None:

@@ -138,10 +138,14 @@ def test_a_changed_status_is_reported_at_once(consul: Consul) -> None:
 
     async def story(it: Instance) -> None:
         await until(it.healthy)
+        assert not it.registration.out_of_date()
         it.reports = (CheckReport("critical", "no route"), CheckReport("passing", "runs"))
+        assert it.registration.out_of_date()
         it.registration.poke()
         await until(it.healthy, deadline_s=5)
+        assert not it.registration.out_of_date()
         await it.stop()
+        assert not it.registration.out_of_date()
 
     scenario(Instance(consul, ttl_s=120, heartbeat_s=60), story)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -85,11 +86,20 @@ class Consul:
 class Agent(Consul):
     """An agent of our own. ``config`` is agent configuration (``acl``, ``tls``, …) as Consul's JSON has it.
 
-    With ``tls`` it listens at ``dsn_tls`` too.
+    With ``tls`` it listens at ``dsn_tls`` too. It is a server with its store in memory, unless ``lasting``: a server
+    that finds its store again after a kill; or ``member_of``: an agent without a store, which asks that server.
     """
 
-    def __init__(self, config: dict[str, Any] | None = None, *, token: str | None = None) -> None:
+    def __init__(
+        self,
+        config: dict[str, Any] | None = None,
+        *,
+        token: str | None = None,
+        lasting: bool = False,
+        member_of: Agent | None = None,
+    ) -> None:
         http, https, server, lan, wan = free_ports(5)
+        self._lan = lan
         super().__init__(f"http://127.0.0.1:{http}", token)
         self._directory = scratch_directory("consul")
         tls = "tls" in (config or {})
@@ -112,7 +122,13 @@ class Agent(Consul):
         }
         file = self._directory / "agent.json"
         file.write_text(json.dumps(settings | (config or {})))
-        command: list[str | Path] = [obtain.consul_binary(), "agent", "-dev", f"-config-file={file}"]
+        mode: list[str | Path] = ["-dev"]
+        self._data: Path | None = None
+        if lasting or member_of is not None:
+            self._data = self._directory / "data"
+            mode = [f"-data-dir={self._data}", f"-node=node-{http}", "-hcl=performance { raft_multiplier = 1 }"]
+            mode += [f"-retry-join=127.0.0.1:{member_of._lan}"] if member_of else ["-server", "-bootstrap-expect=1"]
+        command: list[str | Path] = [obtain.consul_binary(), "agent", *mode, f"-config-file={file}"]
         self._service = Service("Consul agent", command, log=self._directory / "log")
 
     @classmethod
@@ -139,9 +155,15 @@ class Agent(Consul):
         self._service.start(self.alive, deadline_s)
         return self
 
-    def kill(self) -> None:
-        """SIGKILL; everything it knew is lost."""
+    def kill(self, *, forget: bool = False) -> None:
+        """SIGKILL; everything it knew is lost, of one with a directory only if it is to ``forget``."""
         self._service.kill()
+        if forget and self._data is not None:
+            shutil.rmtree(self._data, ignore_errors=True)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._service.send(number)
 
     def restart(self) -> None:
         """Come back on the same ports, knowing nothing."""

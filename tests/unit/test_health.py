@@ -63,6 +63,16 @@ SUPERVISOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
         ["no answer", "since 2026-03-01 11:58:00 UTC", "last good route", "version 7"],
     ),
     (
+        {"registration_error": "answered 403", "registration_error_for_s": 90.0},
+        "warning",
+        ["The service in Consul is not renewed since 2026-03-01 11:58:30 UTC", "may be old", "answered 403"],
+    ),
+    (  # one trouble, one sentence
+        {"agent_error": "no answer", "registration_error": "refused", "registration_error_for_s": 90.0},
+        "warning",
+        ["Trouble with the Consul agent: no answer; records go on by the last good route"],
+    ),
+    (
         {"consumer_error": "all brokers down", "consumer_error_for_s": 30.0},
         "critical",
         ["incoming stream 'events'", "all brokers down", "since 2026-03-01 11:59:30 UTC"],

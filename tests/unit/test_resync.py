@@ -41,6 +41,12 @@ NEW = {
     "outgoing_stream": b"out.new",
     "pause_stream": b"true",
 }
+
+
+def without(entries: Mapping[str, bytes], key: str) -> dict[str, bytes]:
+    return {name: value for name, value in entries.items() if name != key}
+
+
 OLD_ROUTE = Route(7, "in.old", "out.old", paused=False)
 NEW_ROUTE = Route(8, "in.new", "out.new", paused=True)
 
@@ -212,12 +218,16 @@ def test_a_wrong_directory_is_refused_with_its_problems() -> None:
         (OLD | {"incoming_stream": b"in.new"}, OLD_ROUTE, False),
         (OLD | {"ack_mode": b"line"}, OLD_ROUTE, False),
         (NEW | {"ack_mode": b"line"}, OLD_ROUTE, True),
+        (without(NEW, "outgoing_stream"), OLD_ROUTE, False),
+        (without(NEW, "outgoing_stream"), None, False),
+        (without(NEW, "outgoing_stream"), Route(7, "in.old", None, paused=False), True),
+        (without(NEW, "incoming_stream"), None, True),
     ],
 )
 def test_what_hints_at_missing_writes_is_given_more_time(
     entries: dict[str, bytes], in_force: Route | None, complete: bool
 ) -> None:
-    """New streams or settings without a new version, or without the zero that comes with streams."""
+    """New streams or settings without a new version, without the zero that comes with streams, or no place for lines."""
     decision = decide(entries, in_force)
     assert decision.action is Action.ADOPT
     assert decision.complete is complete
