@@ -6,6 +6,8 @@ What happens to records here, in one place:
 - The route changes: writing stops, the records in flight get ADOPTION_GRACEPERIOD. If they are not done by then, the
   Calculator is restarted, because a late line would go to a topic it does not belong to; unanswered records are written
   again under the new route if the incoming topic stays, and are left to the old topic's group if not.
+- The consumer meets a fatal error: as when the route changes, but nothing is given up, and a new consumer of the same
+  topic goes on behind the last commit.
 - The end: STDIN is closed after the last whole record, STDOUT is taken to the end, delivered, committed; then the group
   is left.
 """
@@ -26,6 +28,8 @@ from supervisor._framing import Inlet, Outlet, load
 from supervisor.calculator import ExitStatus, Run
 from supervisor.errors import KafkaError
 from supervisor.logs import state_changed
+from supervisor.remedies import GENERAL, remedy
+from supervisor.renewal import Renewal
 from supervisor.route import Route
 from supervisor.settings import Settings
 from supervisor.standstill import Standstill
@@ -71,6 +75,8 @@ class Relay:
         self._inlet: Inlet | None = None
         self._inlet_end: StreamEnd | None = None
         self._closing: asyncio.Task[None] | None = None  # of an inlet that is being replaced
+        self._changing = asyncio.Lock()  # of routes and inlets: one change at a time
+        self._renewal = Renewal(self._make_consumer_anew)
 
     async def start(self) -> None:
         """Bind librdkafka and start the outgoing side; raise KafkaError with librdkafka's reason if it refuses."""
@@ -89,7 +95,7 @@ class Relay:
             )
         except ValueError as error:
             raise KafkaError(f"the Kafka producer cannot be made: {error}; look at the KAFKA_ settings") from None
-        self._outlet_end = StreamEnd("outgoing", "", self._outlet, self._on_outlet_notice)
+        self._outlet_end = StreamEnd("outgoing", "", self._outlet, self._on_outlet_notice, renews_client=True)
 
     # ---------------------------------------------------------------- the Calculator's runs
 
@@ -202,6 +208,10 @@ class Relay:
                 "PROCESSING_GUARANTEE=exactly-once needs an incoming stream, whose offsets are committed with the"
                 " lines; use at-least-once for a workspace that only produces"
             )
+        async with self._changing:
+            await self._adopt(route)
+
+    async def _adopt(self, route: Route | None) -> None:
         old = self.route
         incoming_changed = _incoming(old) != _incoming(route)
         outgoing_changed = _outgoing(old) != _outgoing(route) or (old is None) != (route is None)
@@ -218,13 +228,35 @@ class Relay:
         if old is None or old.paused:
             self._direct(route)
         if new_inlet is not None:
-            self._inlet = new_inlet
-            if route is not None and route.paused:
-                self._inlet.pause(True)
-            self._inlet_end = StreamEnd("incoming", _incoming(route) or "", self._inlet, self._on_inlet_notice)
-            self._wire_stdin()
+            self._begin_inlet(new_inlet, route)
         self.route = route
         self._resume()
+
+    def _begin_inlet(self, inlet: Inlet, route: Route | None) -> None:
+        self._inlet = inlet
+        inlet.pause(route is not None and route.paused)
+        self._inlet_end = StreamEnd(
+            "incoming", _incoming(route) or "", inlet, self._on_inlet_notice, renews_client=False
+        )
+        self._wire_stdin()
+
+    async def _make_consumer_anew(self) -> None:
+        """The present one is of no use any more; raise KafkaError if it cannot be now."""
+        failed = self._inlet_end
+        async with self._changing:
+            if failed is None or self._inlet_end is not failed or self.lifecycle.state is RelayState.STOPPED:
+                return  # a new route brought another one
+            try:
+                await self._finish_in_flight("the consumer is made anew")
+                if not await self._until(self._delivered, self._settings.adoption_graceperiod_s):
+                    raise KafkaError("lines of the records in flight are not delivered yet")
+                inlet = self._make_inlet(_incoming(self.route) or "")
+            except KafkaError:
+                self._resume()
+                raise
+            await self._end_inlet()
+            self._begin_inlet(inlet, self.route)
+            self._resume()
 
     def _resume(self) -> None:
         """Let the records of the route in force flow, if it lets them."""
@@ -253,8 +285,8 @@ class Relay:
         if state is not self.lifecycle.state:
             self.lifecycle.change(state, f"route: {_describe(route)}")
 
-    async def _drain(self, why: str) -> None:
-        """Stop writing and wait for the records in flight; restart the Calculator if they are not done in time."""
+    async def _finish_in_flight(self, why: str) -> bool:
+        """Stop writing and wait for the records in flight; if they take long, restart the Calculator, return True."""
         grace_s = self._settings.adoption_graceperiod_s
         self.lifecycle.change(RelayState.DRAINING, why)
         if self._inlet is not None:
@@ -263,16 +295,21 @@ class Relay:
                 self._direct(replace(self.route, paused=False))  # what was in flight at the pause has to come out
         else:
             self._outlet.hold()  # a producer's lines are whole or still in the pipe: only deliveries are in flight
-        replayed = False
-        if not await self._until(self._drained, grace_s):
-            log.warning("records in flight were not done in time", grace_s=grace_s, **self._in_flight())
-            if self._inlet is not None:
-                replayed = True
-                await self._restart_drained(f"{why}, and records in flight were not done within {grace_s:g} s")
+        if await self._until(self._drained, grace_s):
+            return False
+        log.warning("records in flight were not done in time", grace_s=grace_s, **self._in_flight())
+        if self._inlet is None:
+            return False
+        await self._restart_drained(f"{why}, and records in flight were not done within {grace_s:g} s")
+        return True
+
+    async def _drain(self, why: str) -> None:
+        """Finish what is in flight; what the old outgoing stream does not take by then is given up."""
+        replayed = await self._finish_in_flight(why)
         # Held first, looked at again then: a line that the Calculator prints unasked may come at any moment.
         self._outlet.hold()
         if self._inlet is not None:
-            await self._until(self._delivered, grace_s)
+            await self._until(self._delivered, self._settings.adoption_graceperiod_s)
         if not self._delivered():
             # The old topic does not take them, and the new one must not get them.
             undelivered = self._outlet.snapshot()["undelivered"]
@@ -316,7 +353,7 @@ class Relay:
         settings = self._settings
         try:
             return Inlet(
-                kafka.consumer_properties(settings),
+                kafka.consumer_properties(settings, topic),
                 topic,
                 self._outlet,
                 max_in_flight_records=settings.max_in_flight_records,
@@ -358,6 +395,7 @@ class Relay:
     def stop_taking(self, grace_s: float) -> None:
         """Write no further record; what is in flight goes on, and gets ``grace_s`` and the flush deadline to end."""
         self._end_at_s = time.monotonic() + grace_s + FLUSH_DEADLINE_S
+        self._renewal.cancel()
         if self._inlet is not None:
             self._inlet.drain(True)
         if self.lifecycle.state in (RelayState.FLOWING, RelayState.PAUSED):
@@ -412,6 +450,21 @@ class Relay:
         return self._inlet_end.error_since_s if self._inlet_end is not None else None
 
     @property
+    def consumer_remedy(self) -> str:
+        """What to do about `consumer_error`."""
+        return remedy(self._inlet_end.error_code) if self._inlet_end is not None else GENERAL
+
+    @property
+    def consumer_unstable(self) -> str | None:
+        """The fatal error for which the consumer was made anew, until the new one has proved stable."""
+        return self._renewal.unstable
+
+    @property
+    def producer_remedy(self) -> str:
+        """What to do about `producer_error`."""
+        return remedy(self._outlet_end.error_code)
+
+    @property
     def producer_error_since_s(self) -> float | None:
         """Since when, by the monotonic clock."""
         return self._outlet_end.error_since_s
@@ -461,6 +514,12 @@ class Relay:
                 unacknowledged_records=self._in_flight()["records"],
                 remedy="let it print each line that begins with MARKER_PREFIX as it is",
             )
+        elif kind == "fatal":
+            if self._inlet is not None:
+                self._inlet.drain(True)  # its offsets are nobody's: write no more than there is already
+            self._renewal.fatal(f"{text}: {remedy(code)}")
+        elif kind == "replaced":
+            self._renewal.replaced(f"the topic '{text}' was deleted and made again: it is read from its beginning")
         elif kind == "stdin-broken":
             log.debug("the Calculator closed its STDIN", errno=code)
 
