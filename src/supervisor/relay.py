@@ -77,6 +77,7 @@ class Relay:
         self._closing: asyncio.Task[None] | None = None  # of an inlet that is being replaced
         self._changing = asyncio.Lock()  # of routes and inlets: one change at a time
         self._renewal = Renewal(self._make_consumer_anew)
+        self._failed_end: StreamEnd | None = None  # what it is to replace
 
     async def start(self) -> None:
         """Bind librdkafka and start the outgoing side; raise KafkaError with librdkafka's reason if it refuses."""
@@ -242,12 +243,12 @@ class Relay:
 
     async def _make_consumer_anew(self) -> None:
         """The present one is of no use any more; raise KafkaError if it cannot be now."""
-        failed = self._inlet_end
         async with self._changing:
-            if failed is None or self._inlet_end is not failed or self.lifecycle.state is RelayState.STOPPED:
-                return  # a new route brought another one
+            if self._inlet_end is None or self._inlet_end is not self._failed_end:
+                return  # a new route brought another one, or none
             try:
                 await self._finish_in_flight("the consumer is made anew")
+                self._outlet.hold()
                 if not await self._until(self._delivered, self._settings.adoption_graceperiod_s):
                     raise KafkaError("lines of the records in flight are not delivered yet")
                 inlet = self._make_inlet(_incoming(self.route) or "")
@@ -514,12 +515,13 @@ class Relay:
                 unacknowledged_records=self._in_flight()["records"],
                 remedy="let it print each line that begins with MARKER_PREFIX as it is",
             )
-        elif kind == "fatal":
-            if self._inlet is not None:
-                self._inlet.drain(True)  # its offsets are nobody's: write no more than there is already
-            self._renewal.fatal(f"{text}: {remedy(code)}")
-        elif kind == "replaced":
-            self._renewal.replaced(f"the topic '{text}' was deleted and made again: it is read from its beginning")
+        elif kind in ("fatal", "replaced") and self._inlet is not None:  # else it is being closed already
+            self._failed_end = self._inlet_end
+            self._inlet.drain(True)  # its offsets are nobody's: write no more than there is already
+            if kind == "fatal":
+                self._renewal.fatal(f"{text}: {remedy(code)}")
+            else:
+                self._renewal.replaced(f"the topic '{text}' was deleted and made again: it is read from its beginning")
         elif kind == "stdin-broken":
             log.debug("the Calculator closed its STDIN", errno=code)
 

@@ -76,6 +76,8 @@ class Renewal:
                 await self._make_anew()
             except KafkaError as error:
                 log.warning("the consumer could not be made anew", error=str(error))
+            except Exception:
+                log.exception("the consumer could not be made anew")  # nobody else would ever try again
             else:
                 self._made_at_s = time.monotonic()
                 return
