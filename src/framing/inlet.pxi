@@ -101,6 +101,8 @@ cdef void on_rebalance(rd_kafka_t *rk, int event, rd_kafka_topic_partition_list_
                 rdk.queue_forward(queue, s.records)
                 rdk.queue_destroy(queue)
         s.assigned += partitions.cnt
+        if partitions.cnt > 0:
+            inlet_ask_again(s)
         if rdk.rebalance_protocol(rk)[0] == c'C':
             rdk.error_destroy(rdk.incremental_assign(rk, partitions))
         else:
@@ -128,7 +130,8 @@ cdef void inlet_take(inlet_t *s) noexcept nogil:
     cdef int64_t want = ledger_room(&s.ledger)
     cdef ssize_t n, i
     cdef rd_kafka_message_t *m
-    if s.paused or s.draining or s.closing or s.alone_until > 0 or not inlet_may_write(s):
+    if s.paused or s.draining or s.closing or s.replaced or s.unsure_until_ns > 0 or s.alone_until > 0 \
+            or not inlet_may_write(s):
         return
     if s.ledger.tail - s.ledger.cursor >= inlet_take_ahead(s) or want <= 0:
         s.more = True       # as far as we know: the queue tells of a record only once
@@ -265,10 +268,14 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
         m = rdk.consumer_poll(s.rk, 0)
         if m == NULL:
             break
-        notice_post(&s.client.notices, NOTICE_ERROR, m.err, rdk.err2str(m.err))
+        if m.err == RDK_ERR__FATAL:
+            post_fatal(s.rk, &s.client)
+        else:
+            notice_post(&s.client.notices, NOTICE_ERROR, m.err, rdk.err2str(m.err))
         rdk.message_destroy(m)
     if s.stopping:
         return -1
+    inlet_identify(s, now_ns)
     inlet_post_letters(s)
     for i in range(WRITES_A_ROUND):
         inlet_acknowledge(s)
@@ -295,8 +302,8 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     if used_up:
         return 0
     if s.more and not s.blocked and s.ledger.tail - s.ledger.cursor < inlet_take_ahead(s) \
-            and ledger_room(&s.ledger) > 0 and not (s.paused or s.draining or s.closing) and s.alone_until == 0 \
-            and inlet_may_write(s):
+            and ledger_room(&s.ledger) > 0 and not (s.paused or s.draining or s.closing or s.replaced) \
+            and s.unsure_until_ns == 0 and s.alone_until == 0 and inlet_may_write(s):
         return 0
     if cut_ns > 0:
         wait_ns = min(wait_ns, cut_ns)
@@ -309,8 +316,10 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     return <int>((wait_ns + MS - 1) // MS)
 
 
-cdef void inlet_destroy_client(rd_kafka_t *rk, rd_kafka_queue_t *records,
-                               rd_kafka_queue_t *consumer_queue) noexcept nogil:
+cdef void inlet_destroy_client(rd_kafka_t *rk, rd_kafka_queue_t *records, rd_kafka_queue_t *consumer_queue,
+                               rd_kafka_queue_t *answers) noexcept nogil:
+    rdk.queue_io_event_enable(answers, -1, NULL, 0)
+    rdk.queue_destroy(answers)
     rdk.queue_io_event_enable(records, -1, NULL, 0)
     rdk.queue_io_event_enable(consumer_queue, -1, NULL, 0)
     rdk.queue_destroy(consumer_queue)
@@ -327,6 +336,7 @@ cdef void inlet_close(inlet_t *s) noexcept nogil:
     cdef rd_kafka_queue_t *queue
     cdef rd_kafka_message_t *m
     cdef ledger_entry_t *entry
+    cdef void *error
     turnstile_enter_loop(&s.gate)
     inlet_acknowledge(s)
     inlet_store(s)
@@ -342,8 +352,8 @@ cdef void inlet_close(inlet_t *s) noexcept nogil:
         rdk.message_destroy(<rd_kafka_message_t *>entry.record)
     queue = rdk.queue_new(rk)
     rdk.queue_io_event_enable(queue, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
-    rdk.error_destroy(rdk.consumer_close_queue(rk, queue))
-    while not rdk.consumer_closed(rk) and monotonic_ns() < s.stop_deadline_ns:
+    error = rdk.consumer_close_queue(rk, queue)
+    while error == NULL and not rdk.consumer_closed(rk) and monotonic_ns() < s.stop_deadline_ns:
         if rdk.consume_batch_queue(queue, 0, &m, 1) == 1:   # serves the last rebalance
             rdk.message_destroy(m)
         turnstile_leave(&s.gate)
@@ -351,12 +361,23 @@ cdef void inlet_close(inlet_t *s) noexcept nogil:
         turnstile_enter_loop(&s.gate)
     s.rk = NULL
     turnstile_leave(&s.gate)
-    if not rdk.consumer_closed(rk):
+    # After a fatal error librdkafka refuses to close, and there is no membership left to end.
+    if error != NULL:
+        rdk.error_destroy(error)
+    elif not rdk.consumer_closed(rk):
         notice_post(&s.client.notices, NOTICE_ERROR, 0, b"the group did not answer in time: left without a goodbye")
     progress_unset_inlet(s.progress, s.wake_fd)
     rdk.queue_io_event_enable(queue, -1, NULL, 0)
     rdk.queue_destroy(queue)
-    inlet_destroy_client(rk, s.records, s.consumer_queue)
+    inlet_destroy_client(rk, s.records, s.consumer_queue, s.answers)
+
+
+cdef void inlet_subscribe(inlet_t *s) noexcept nogil:
+    """Join the group. Not before the thread runs: a static member that joins fences the one before it with its id."""
+    cdef rd_kafka_topic_partition_list_t *topics = rdk.topic_partition_list_new(1)
+    rdk.topic_partition_list_add(topics, s.topic, RDK_PARTITION_UA)
+    rdk.subscribe(s.rk, topics)
+    rdk.topic_partition_list_destroy(topics)
 
 
 cdef void inlet_run(inlet_t *s) noexcept nogil:
@@ -364,6 +385,7 @@ cdef void inlet_run(inlet_t *s) noexcept nogil:
     cdef int timeout_ms
     cdef unsigned run
     prctl(PR_SET_NAME, b"inlet")        # for top -H and its like
+    inlet_subscribe(s)
     while True:
         turnstile_enter_loop(&s.gate)
         timeout_ms = inlet_round(s)
@@ -391,6 +413,21 @@ cdef void inlet_run(inlet_t *s) noexcept nogil:
             turnstile_leave(&s.gate)
     inlet_close(s)
     notice_post(&s.client.notices, NOTICE_CLOSED, 0, b"")
+
+
+cdef int inlet_readable(inlet_t *s) noexcept nogil:
+    """Of how many of our partitions the last answer to a fetch was no refusal."""
+    cdef int readable = 0
+    cdef int32_t i
+    cdef int64_t low, high
+    if s.rk == NULL:
+        return 0
+    for i in range(s.ledger.partition_count):
+        low = high = -1
+        if s.ledger.partitions[i].state != PARTITION_LOST:
+            rdk.get_watermark_offsets(s.rk, s.topic, i, &low, &high)
+        readable += high >= 0
+    return readable
 
 
 cdef class Inlet:
@@ -424,7 +461,6 @@ cdef class Inlet:
         Raises ValueError with librdkafka's reason if it refuses a property.
         """
         cdef inlet_t *s = self.s
-        cdef rd_kafka_topic_partition_list_t *topics
         self.outlet = outlet
         self.topic = topic.encode()
         s.topic = self.topic
@@ -451,13 +487,11 @@ cdef class Inlet:
         s.rk = client_new(RDK_CONSUMER, config, &s.client, NULL, on_rebalance, on_commit)
         rdk.poll_set_consumer(s.rk)
         s.records = rdk.queue_new(s.rk)
+        s.answers = rdk.queue_new(s.rk)
         s.consumer_queue = rdk.queue_get_consumer(s.rk)
+        rdk.queue_io_event_enable(s.answers, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
         rdk.queue_io_event_enable(s.records, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
         rdk.queue_io_event_enable(s.consumer_queue, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
-        topics = rdk.topic_partition_list_new(1)
-        rdk.topic_partition_list_add(topics, s.topic, RDK_PARTITION_UA)
-        rdk.subscribe(s.rk, topics)
-        rdk.topic_partition_list_destroy(topics)
         progress_set_inlet(s.progress, s.wake_fd)
 
     def __dealloc__(self):
@@ -465,7 +499,7 @@ cdef class Inlet:
             if self.s.rk != NULL:       # it never ran
                 progress_unset_inlet(self.s.progress, self.s.wake_fd)
                 with nogil:
-                    inlet_destroy_client(self.s.rk, self.s.records, self.s.consumer_queue)
+                    inlet_destroy_client(self.s.rk, self.s.records, self.s.consumer_queue, self.s.answers)
             ledger_close(&self.s.ledger)
             free(self.s.taken)
             free(self.s.iov)
@@ -673,6 +707,7 @@ cdef class Inlet:
             ioctl(s.stdin_fd, FIONREAD, &unread)
         taken = {
             "assigned_partitions": s.assigned,
+            "readable_partitions": inlet_readable(s),
             "records_read": s.records_read,
             "bytes_read": s.bytes_read,
             "tombstones": s.tombstones,

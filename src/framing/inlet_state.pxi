@@ -20,6 +20,13 @@ cdef struct inlet_t:
     rd_kafka_t *rk
     rd_kafka_queue_t *records   # every partition's queue is forwarded to it
     rd_kafka_queue_t *consumer_queue
+    rd_kafka_queue_t *answers   # to what is asked about the topic
+    # which topic it is: see inlet_identity.pxi
+    int64_t identity[2]
+    bint asked                  # an answer is under way
+    bint replaced
+    int64_t next_question_ns
+    int64_t unsure_until_ns     # nothing is taken until the topic is known to be the same
     rd_kafka_topic_partition_list_t *revoking   # asked back by the group; given up when drained or at the deadline
     int64_t revoke_deadline_ns
     const char *topic

@@ -30,6 +30,7 @@ typedef enum {
     NOTICE_PROTOCOL,     /* the Calculator broke the rule of its acknowledgement; text says how */
     NOTICE_ECHO_OWED,    /* the Calculator waits for input and has not echoed a marker */
     NOTICE_ABORTED,      /* a transaction was lost: its records have to be written again; text says why */
+    NOTICE_REPLACED,     /* the topic was deleted and made again: its consumer is of no use any more */
     NOTICE_CLEARED, /* all records that were written alone, because one of them ends the Calculator, were answered */
     NOTICE_LETTER_REFUSED, /* the dead letter stream does not take a record; code is librdkafka's */
     NOTICE_CLOSED,         /* the thread is done and its client destroyed */

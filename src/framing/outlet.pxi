@@ -72,7 +72,8 @@ cdef struct outlet_t:
     bint transactional
     void *owner                     # the Outlet, which makes a new client after a fatal error
     int call                        # of librdkafka, to be made between two rounds
-    int64_t call_again_ns           # after a retriable error
+    int64_t call_again_ns           # after an error
+    int renew_ms                    # how long the next new client is waited for
     bint ready, open, aborting, fatal, offsets_sent
     int lost_code                   # why the open transaction cannot be committed any more
     int64_t unmarked                # lines framed since the last marker

@@ -11,6 +11,7 @@ cdef enum:
     CALL_RENEW = 4                  # a fatal error: only a new client goes on
     CALL_TIMEOUT_MS = 1000          # such a call goes on where it stopped when it is made again
     CALL_RETRY_MS = 100
+    RENEW_MAX_MS = 10000            # between two new clients; doubles from CALL_RETRY_MS until something is committed
 
 
 cdef bint outlet_may_end(const outlet_t *s, int state) noexcept nogil:
@@ -97,7 +98,12 @@ cdef void outlet_call_failed(outlet_t *s, void *error) noexcept nogil:
     else:
         if not rdk.error_txn_requires_abort(error) or rdk.error_is_fatal(error):
             s.fatal = True
-        outlet_fail(s, code, why)
+            s.renew_ms = min(max(CALL_RETRY_MS, 2 * s.renew_ms), RENEW_MAX_MS)
+            s.call_again_ns = monotonic_ns() + s.renew_ms * <int64_t>1000000
+        if s.ready:
+            outlet_fail(s, code, why)
+        else:                   # not even begun: nothing is lost, and the Calculator need not be restarted
+            outlet_error(s, code)
     rdk.error_destroy(error)
 
 
@@ -168,6 +174,7 @@ cdef void outlet_make_call(outlet_t *s) noexcept nogil:
             s.aborts += 1
         else:
             s.commits += 1
+            s.renew_ms = 0
             s.last_error = 0
             outlet_drop_offsets(s)
             cut_move(cut, CUT_OFFSETS, CUT_COMMITTED)

@@ -162,6 +162,16 @@ cdef extern from "rdkafka_api.h" nogil:
         void headers_destroy(rd_kafka_headers_t *) noexcept nogil
         int header_add(rd_kafka_headers_t *, const char *, ssize_t, const void *, ssize_t) noexcept nogil
         int message_headers(const rd_kafka_message_t *, rd_kafka_headers_t **) noexcept nogil
+        void *TopicCollection_of_topic_names(const char **, size_t) noexcept nogil
+        void TopicCollection_destroy(void *) noexcept nogil
+        void DescribeTopics(rd_kafka_t *, const void *, const void *, rd_kafka_queue_t *) noexcept nogil
+        void *queue_poll(rd_kafka_queue_t *, int) noexcept nogil
+        const void *event_DescribeTopics_result(void *) noexcept nogil
+        const void **DescribeTopics_result_topics(const void *, size_t *) noexcept nogil
+        const void *TopicDescription_topic_id(const void *) noexcept nogil
+        int64_t Uuid_least_significant_bits(const void *) noexcept nogil
+        int64_t Uuid_most_significant_bits(const void *) noexcept nogil
+        void event_destroy(void *) noexcept nogil
     rdk_api_t rdk
     int rdk_load(const char *, char *, size_t)
 
@@ -180,7 +190,7 @@ cdef extern from "notices.h" nogil:
     enum:
         NOTICE_LOG, NOTICE_ERROR, NOTICE_OVERSIZE_LINE, NOTICE_UNPRODUCIBLE, NOTICE_FATAL, NOTICE_ASSIGNED
         NOTICE_REVOKED, NOTICE_STDIN_BROKEN, NOTICE_STDIN_CLOSED, NOTICE_STDOUT_ENDED, NOTICE_PROTOCOL
-        NOTICE_ECHO_OWED, NOTICE_ABORTED, NOTICE_CLEARED, NOTICE_LETTER_REFUSED, NOTICE_CLOSED
+        NOTICE_ECHO_OWED, NOTICE_ABORTED, NOTICE_REPLACED, NOTICE_CLEARED, NOTICE_LETTER_REFUSED, NOTICE_CLOSED
     ctypedef struct notice_t:
         int kind
         int code
@@ -323,7 +333,7 @@ cdef extern from "progress.h" nogil:
 
 # Names of notice kinds, in the order of notices.h.
 NOTICE_KINDS = ("log", "error", "oversize-line", "unproducible", "fatal", "assigned", "revoked", "stdin-broken",
-                "stdin-closed", "stdout-ended", "protocol", "echo-owed", "aborted", "cleared",
+                "stdin-closed", "stdout-ended", "protocol", "echo-owed", "aborted", "replaced", "cleared",
                 "letter-refused", "closed")
 
 
@@ -370,12 +380,16 @@ cdef void on_log(const rd_kafka_t *rk, int level, const char *facility, const ch
     notice_post(&client.notices, NOTICE_LOG, level, line)
 
 
+cdef void post_fatal(rd_kafka_t *rk, client_t *client) noexcept nogil:
+    cdef char why[240]
+    cdef int error = rdk.fatal_error(rk, why, sizeof(why))
+    notice_post(&client.notices, NOTICE_FATAL, error, why)
+
+
 cdef void on_error(rd_kafka_t *rk, int error, const char *reason, void *opaque) noexcept nogil:
     cdef client_t *client = <client_t *>opaque
-    cdef char why[240]
     if error == RDK_ERR__FATAL:
-        error = rdk.fatal_error(rk, why, sizeof(why))
-        notice_post(&client.notices, NOTICE_FATAL, error, why)
+        post_fatal(rk, client)
     else:
         notice_post(&client.notices, NOTICE_ERROR, error, reason)
 

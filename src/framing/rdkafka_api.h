@@ -165,7 +165,17 @@ typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, si
     X(rd_kafka_headers_t *, headers_copy, (const rd_kafka_headers_t *))                                                \
     X(void, headers_destroy, (rd_kafka_headers_t *))                                                                   \
     X(int, header_add, (rd_kafka_headers_t *, const char *, ssize_t, const void *, ssize_t))                           \
-    X(int, message_headers, (const rd_kafka_message_t *, rd_kafka_headers_t **))
+    X(int, message_headers, (const rd_kafka_message_t *, rd_kafka_headers_t **))\
+    X(void *, TopicCollection_of_topic_names, (const char **, size_t))                                                 \
+    X(void, TopicCollection_destroy, (void *))                                                                         \
+    X(void, DescribeTopics, (rd_kafka_t *, const void *, const void *, rd_kafka_queue_t *))                            \
+    X(void *, queue_poll, (rd_kafka_queue_t *, int))                                                                   \
+    X(const void *, event_DescribeTopics_result, (void *))                                                             \
+    X(const void **, DescribeTopics_result_topics, (const void *, size_t *))                                           \
+    X(const void *, TopicDescription_topic_id, (const void *))                                                         \
+    X(int64_t, Uuid_least_significant_bits, (const void *))                                                            \
+    X(int64_t, Uuid_most_significant_bits, (const void *))                                                             \
+    X(void, event_destroy, (void *))
 /* clang-format on */
 
 typedef struct {

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from supervisor.calculator import STABLE_S
+from supervisor.consumer_renewal import STABLE_S as STABLE_CONSUMER_S
+from supervisor.remedies import GENERAL
 from supervisor.route import Route
 from supervisor.states import CalculatorState, DaemonState, RegistrationState, RelayState, RouteState
 
@@ -94,6 +96,10 @@ class Facts:
     """Since the Calculator was seen to have closed its STDIN."""
     echo_owed_for_s: float | None = None
     """Since it was seen to wait for input with marker lines not echoed."""
+    consumer_remedy: str = GENERAL
+    producer_remedy: str = GENERAL
+    consumer_unstable: str | None = None
+    """The fatal error for which the consumer was made anew, until the new one has proved stable."""
     log_lines_dropped: int = 0
     """Lines that the log's reader did not take in time."""
     last_failure: str | None = None
@@ -231,8 +237,8 @@ def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
         since = _since_if_known(facts, facts.producer_error_for_s)
         yield CheckReport(
             CRITICAL,
-            f"{where}{since}: {shown(facts.producer_error, 400)}; lines wait and nothing is lost; look at the brokers, "
-            "KAFKA_DSN and the topic",
+            f"{where}{since}: {shown(facts.producer_error, 400)}; lines wait and nothing is lost; "
+            f"{facts.producer_remedy}",
         )
     elif facts.output_stuck_for_s is not None and facts.output_stuck_for_s > PATIENCE_S:
         where = f"outgoing stream '{route.outgoing_stream}'" if route and route.outgoing_stream else "Kafka"
@@ -248,8 +254,13 @@ def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
         since = _since_if_known(facts, facts.consumer_error_for_s)
         yield CheckReport(
             CRITICAL,
-            f"{where}{since}: {shown(facts.consumer_error, 400)}; no records come in; look at the brokers, KAFKA_DSN "
-            "and the topic",
+            f"{where}{since}: {shown(facts.consumer_error, 400)}; no records come in; {facts.consumer_remedy}",
+        )
+    elif facts.consumer_unstable is not None:
+        yield CheckReport(
+            WARNING,
+            f"{where}: the consumer was made anew after a fatal error, {shown(facts.consumer_unstable, 400)}; it is "
+            f"good when it has lasted {STABLE_CONSUMER_S:g} s",
         )
     elif facts.relay is RelayState.DRAINING and facts.relay_for_s > PATIENCE_S:
         yield CheckReport(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from typing import Final
+from zlib import crc32
 
 import confluent_kafka.cimpl
 
@@ -30,8 +31,8 @@ def librdkafka_path() -> str:
     return str(confluent_kafka.cimpl.__file__)
 
 
-def consumer_properties(settings: Settings) -> dict[str, str]:
-    """Properties of the incoming side."""
+def consumer_properties(settings: Settings, topic: str) -> dict[str, str]:
+    """Properties of the incoming side, for this topic."""
     transactional = settings.processing_guarantee == "exactly-once"
     return {
         **_common(settings),
@@ -41,6 +42,7 @@ def consumer_properties(settings: Settings) -> dict[str, str]:
         "session.timeout.ms": "10000",  # how long the records of a killed instance wait for the next one
         "isolation.level": "read_committed",
         **settings.kafka_options,
+        **_static_membership(settings, topic),
         # Ours: acknowledged offsets are stored, librdkafka commits what is stored, at a rebalance and at the end too.
         "group.id": settings.kafka_consumer_group,
         "auto.offset.reset": settings.kafka_auto_offset_reset,
@@ -52,6 +54,12 @@ def consumer_properties(settings: Settings) -> dict[str, str]:
         # Offsets that are still in a transaction are waited for, or their records would be read twice.
         **({"isolation.level": "read_committed"} if transactional else {}),
     }
+
+
+def _static_membership(settings: Settings, topic: str) -> dict[str, str]:
+    """A member that comes back under its id is given the partitions it had, whatever topic it asks for now."""
+    member = settings.kafka_options.get("group.instance.id")
+    return {} if member is None else {"group.instance.id": f"{member[:240]}-{crc32(topic.encode()):08x}"}
 
 
 def producer_properties(settings: Settings) -> dict[str, str]:
@@ -115,6 +123,7 @@ def _common(settings: Settings) -> dict[str, str]:
         "client.id": f"supervisor-{settings.node_id}",
         "statistics.interval.ms": "2000",  # tells whether any broker is connected
         "topic.metadata.refresh.interval.ms": "10000",  # how soon a topic that was missing is found
+        "topic.metadata.propagation.max.ms": "5000",  # how long a topic may be missing before that is said
         "reconnect.backoff.max.ms": "2000",
         **{name: value for name, value in optional.items() if value is not None},
     }

@@ -8,6 +8,8 @@ What happens to records here, in one place:
   again under the new route if the incoming topic stays, and are left to the old topic's group if not.
 - A setting changes that the ends are made of: the same, and then a fresh run between new ends (`renewal` says when and
   why). Records that were not done come again by the group's offsets.
+- The consumer meets a fatal error: as when the route changes, but nothing is given up, and a new consumer of the same
+  topic goes on behind the last commit.
 - The end: STDIN is closed after the last whole record, STDOUT is taken to the end, delivered, committed; then the group
   is left.
 """
@@ -27,9 +29,11 @@ import structlog
 from supervisor import kafka
 from supervisor._framing import Inlet, Outlet, live, load
 from supervisor.calculator import ExitStatus, Run
+from supervisor.consumer_renewal import ConsumerRenewal
 from supervisor.errors import KafkaError
 from supervisor.logs import state_changed
 from supervisor.poison import Inquest, Suspect, Verdict
+from supervisor.remedies import GENERAL, remedy
 from supervisor.renewal import Renewal, renewal
 from supervisor.route import Route
 from supervisor.settings import Settings
@@ -97,13 +101,16 @@ class Relay:
         self._inlet: Inlet | None = None
         self._inlet_end: StreamEnd | None = None
         self._closing: set[asyncio.Task[None]] = set()  # ends that were replaced
+        self._changing = asyncio.Lock()  # of routes and inlets: one change at a time
+        self._consumer_renewal = ConsumerRenewal(self._make_consumer_anew)
+        self._failed_end: StreamEnd | None = None  # what it is to replace
 
     async def start(self) -> None:
         """Bind librdkafka and start the outgoing side; raise KafkaError with librdkafka's reason if it refuses."""
         log.debug("librdkafka bound", version=load(kafka.librdkafka_path()))
         self._outlet = self._make_outlet(self._settings)
         self._outlet.bury_in(self._settings.dead_letter_stream)
-        self._outlet_end = StreamEnd("outgoing", "", self._outlet, self._on_outlet_notice)
+        self._outlet_end = StreamEnd("outgoing", "", self._outlet, self._on_outlet_notice, renews_client=True)
 
     @property
     def _transactional(self) -> bool:
@@ -248,6 +255,10 @@ class Relay:
 
     async def adopt(self, route: Route | None) -> None:
         """Put a route in force, or none; raise KafkaError if its ends cannot be made."""
+        async with self._changing:
+            await self._adopt(route)
+
+    async def _adopt(self, route: Route | None) -> None:
         # Without a route nothing is handled: the ends stay as they are until the next one.
         settings = self._settings if route is None else self._environment.with_kv(route.settings)
         renew = renewal(self._settings, settings)
@@ -279,11 +290,7 @@ class Relay:
             if old is None or old.paused:
                 self._direct(route)
             if new_inlet is not None:
-                self._inlet = new_inlet
-                if route is not None and route.paused:
-                    self._inlet.pause(True)
-                self._inlet_end = StreamEnd("incoming", _incoming(route) or "", self._inlet, self._on_inlet_notice)
-                self._wire_stdin()
+                self._begin_inlet(new_inlet, route)
             self.route = route
         except KafkaError:
             self.route = in_force
@@ -308,8 +315,34 @@ class Relay:
             self._run.stdout_fd = stdout_fd
         self._close(self._outlet_end, FLUSH_DEADLINE_S, DESTROY_DEADLINE_S)
         self._outlet = new
-        self._outlet_end = StreamEnd("outgoing", "", new, self._on_outlet_notice)
+        self._outlet_end = StreamEnd("outgoing", "", new, self._on_outlet_notice, renews_client=True)
         self._complaints.clear()  # it counts anew
+
+    def _begin_inlet(self, inlet: Inlet, route: Route | None) -> None:
+        self._inlet = inlet
+        inlet.pause(route is not None and route.paused)
+        self._inlet_end = StreamEnd(
+            "incoming", _incoming(route) or "", inlet, self._on_inlet_notice, renews_client=False
+        )
+        self._wire_stdin()
+
+    async def _make_consumer_anew(self) -> None:
+        """The present one is of no use any more; raise KafkaError if it cannot be now."""
+        async with self._changing:
+            if self._inlet_end is None or self._inlet_end is not self._failed_end:
+                return  # a new route brought another one, or none
+            try:
+                await self._finish_in_flight("the consumer is made anew", fresh_run=False)
+                self._outlet.hold()
+                if not await self._until(self._delivered, self._settings.adoption_graceperiod_s):
+                    raise KafkaError("lines of the records in flight are not delivered yet")
+                inlet = self._make_inlet(_incoming(self.route) or "", self._settings, self._outlet)
+            except KafkaError:
+                self._resume()
+                raise
+            await self._end_inlet()
+            self._begin_inlet(inlet, self.route)
+            self._resume()
 
     def _resume(self) -> None:
         """Let the records of the route in force flow, if it lets them."""
@@ -338,8 +371,8 @@ class Relay:
         if state is not self.lifecycle.state:
             self.lifecycle.change(state, f"route: {_describe(route)}")
 
-    async def _drain(self, why: str, *, fresh_run: bool) -> None:
-        """Stop writing and wait for the records in flight; restart the Calculator if they are not done in time.
+    async def _finish_in_flight(self, why: str, *, fresh_run: bool) -> bool:
+        """Stop writing and wait for the records in flight; if they take long, restart the Calculator, return True.
 
         ``fresh_run``: restart it in any case; the next run waits for new ends.
         """
@@ -351,20 +384,25 @@ class Relay:
             self._outlet.hold()  # a producer's lines are whole or still in the pipe: only deliveries are in flight
         elif self.route is not None and self.route.paused:
             self._direct(replace(self.route, paused=False))  # what was in flight at the pause has to come out
-        replayed = False
+        in_time = True
         # A producer that is restarted goes on until then: its end is what is waited for.
         if not (fresh_run and self._inlet is None) and not await self._until(self._drained, grace_s):
             log.warning("records in flight were not done in time", grace_s=grace_s, **self._in_flight())
-            replayed = self._inlet is not None
+            in_time = self._inlet is None
         if fresh_run:
             self._ends_in_place.clear()
             await self._restart_drained(why)
-        elif replayed:
+        elif not in_time:
             await self._restart_drained(f"{why}, and records in flight were not done within {grace_s:g} s")
+        return not in_time
+
+    async def _drain(self, why: str, *, fresh_run: bool) -> None:
+        """Finish what is in flight; what the old outgoing stream does not take by then is given up."""
+        replayed = await self._finish_in_flight(why, fresh_run=fresh_run)
         # Held first, looked at again then: a line that the Calculator prints unasked may come at any moment.
         self._outlet.hold()
         if self._inlet is not None or fresh_run:
-            await self._until(self._delivered, grace_s)
+            await self._until(self._delivered, self._settings.adoption_graceperiod_s)
         if not self._delivered():
             await self._give_up(lost=not replayed)
 
@@ -427,7 +465,7 @@ class Relay:
     def _make_inlet(self, topic: str, settings: Settings, outlet: Outlet) -> Inlet:
         try:
             return Inlet(
-                kafka.consumer_properties(settings),
+                kafka.consumer_properties(settings, topic),
                 topic,
                 outlet,
                 max_in_flight_records=settings.max_in_flight_records,
@@ -479,6 +517,7 @@ class Relay:
     def stop_taking(self, grace_s: float) -> None:
         """Write no further record; what is in flight goes on, and gets ``grace_s`` and the flush deadline to end."""
         self._end_within(grace_s + FLUSH_DEADLINE_S)
+        self._consumer_renewal.cancel()
         if self._inlet is not None:
             self._inlet.drain(True)
         if self.lifecycle.state in (RelayState.FLOWING, RelayState.PAUSED):
@@ -511,7 +550,7 @@ class Relay:
 
     def let_go(self) -> Mapping[str, int]:
         """Drop the native ends after ``stop``, when nobody looks any more; return what native memory there is still."""
-        self._closing = None
+        self._closing.clear()
         del self._outlet_end, self._outlet
         return live()
 
@@ -556,6 +595,21 @@ class Relay:
     def consumer_error_since_s(self) -> float | None:
         """Since when, by the monotonic clock."""
         return self._inlet_end.error_since_s if self._inlet_end is not None else None
+
+    @property
+    def consumer_remedy(self) -> str:
+        """What to do about `consumer_error`."""
+        return remedy(self._inlet_end.error_code) if self._inlet_end is not None else GENERAL
+
+    @property
+    def consumer_unstable(self) -> str | None:
+        """The fatal error for which the consumer was made anew, until the new one has proved stable."""
+        return self._consumer_renewal.unstable
+
+    @property
+    def producer_remedy(self) -> str:
+        """What to do about `producer_error`."""
+        return remedy(self._outlet_end.error_code)
 
     @property
     def producer_error_since_s(self) -> float | None:
@@ -614,6 +668,15 @@ class Relay:
         elif kind == "cleared":
             self.poison = None
             log.info("every record that was written alone was answered; the flow goes on")
+        elif kind in ("fatal", "replaced") and self._inlet is not None:  # else it is being closed already
+            self._failed_end = self._inlet_end
+            self._inlet.drain(True)  # its offsets are nobody's: write no more than there is already
+            if kind == "fatal":
+                self._consumer_renewal.fatal(f"{text}: {remedy(code)}")
+            else:
+                self._consumer_renewal.replaced(
+                    f"the topic '{text}' was deleted and made again: it is read from its beginning"
+                )
         elif kind == "stdin-broken":
             log.debug("the Calculator closed its STDIN", errno=code)
 

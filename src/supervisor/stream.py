@@ -14,7 +14,9 @@ import structlog
 log = structlog.get_logger("supervisor.stream")
 
 _SYSLOG_WARNING = 4
-_ERRORS_ABOUT_CONNECTIONS = {-195, -187, -193, -185}  # transport, all brokers down, resolve, timed out
+_ERRORS_THAT_FOLLOW = {-195, -187, -185}  # transport, all brokers down, timed out: they do not say why
+_ERRORS_ABOUT_CONNECTIONS = _ERRORS_THAT_FOLLOW | {-193, -169, -181}  # resolve, authentication, TLS
+_TOPIC_AUTHORIZATION_FAILED = 29
 ERROR_STANDS_S = 2.5
 """An error about connections stands at least this long: the statistics that take it back are 2 s apart."""
 
@@ -46,20 +48,26 @@ class StreamEnd:
     """The thread of an `Inlet` or `Outlet`, watched from the loop.
 
     ``on_notice(kind, code, text)`` is called on the loop for every notice but log lines and errors, which are dealt
-    with here: logged, and kept as ``error`` for as long as they stand.
+    with here: logged, and kept as ``error`` for as long as they stand. A fatal error is told as well, and stands until
+    the end is closed, if the end does not renew its client by itself.
     """
 
-    def __init__(self, name: str, topic: str, end: End, on_notice: Callable[[str, int, str], None]) -> None:
+    def __init__(
+        self, name: str, topic: str, end: End, on_notice: Callable[[str, int, str], None], *, renews_client: bool
+    ) -> None:
         self.topic = topic
         self.error: str | None = None
         self.error_since_s: float | None = None
+        self.error_code = 0
+        self._fatal = False
+        self._renews_client = renews_client
         self._name = name
         self._end = end
         self._on_notice = on_notice
         self._closed = asyncio.Event()
-        self._error_code = 0
         self._error_at_s = 0.0
         self._progress: int | None = None  # at the first look after an error
+        self._progress_before = 0  # at the last look before it
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(end.notice_fd, self.take_notices)
         self._thread = threading.Thread(target=end.run, name=name, daemon=True)
@@ -71,17 +79,31 @@ class StreamEnd:
         progress = counters.get("lines_delivered", counters.get("records_read", 0))
         stood_s = time.monotonic() - self._error_at_s
         reconnected = (
-            self._error_code in _ERRORS_ABOUT_CONNECTIONS and counters["brokers_up"] > 0 and stood_s > ERROR_STANDS_S
+            self.error_code in _ERRORS_ABOUT_CONNECTIONS and counters["brokers_up"] > 0 and stood_s > ERROR_STANDS_S
         )
-        if self.error is not None and (reconnected or progress > (self._progress or progress)):
+        # An answer to a fetch that was refused has no high watermark. librdkafka tells of the first one only.
+        readable = (
+            self.error_code == _TOPIC_AUTHORIZATION_FAILED
+            and counters.get("readable_partitions", 0) == counters.get("assigned_partitions", 0) > 0
+        )
+        # The outlet's last error is gone with the first delivery, which may have been the last one for long.
+        delivered = (
+            self.error_code not in _ERRORS_ABOUT_CONNECTIONS
+            and counters.get("last_error") == 0
+            and counters.get("undelivered") == 0
+            and progress > self._progress_before
+        )
+        if self.error is not None and (reconnected or readable or delivered or progress > (self._progress or progress)):
             self.clear_error("connected again" if reconnected else "records flow again")
         if self._progress is None or self.error is None:
             self._progress = progress
+        if self.error is None:
+            self._progress_before = progress
         return counters
 
     def clear_error(self, why: str) -> None:
         """Take the standing error back."""
-        if self.error is not None:
+        if self.error is not None and not self._fatal:
             log.info("kafka error is over", side=self._name, topic=self.topic, was=self.error, why=why)
             self.error = self.error_since_s = None
 
@@ -111,6 +133,8 @@ class StreamEnd:
                 level("librdkafka", side=self._name, line=text)
             elif kind in ("error", "fatal"):
                 self._on_error(kind, code, text)
+                if kind == "fatal":
+                    self._on_notice(kind, code, text)
             else:
                 if kind == "assigned":
                     self.clear_error("partitions assigned")
@@ -119,12 +143,19 @@ class StreamEnd:
                     self._closed.set()
 
     def _on_error(self, kind: str, code: int, text: str) -> None:
-        same_trouble = self._error_code in _ERRORS_ABOUT_CONNECTIONS and code in _ERRORS_ABOUT_CONNECTIONS
-        if self.error is None or not (same_trouble or text == self.error):
+        if self._fatal:
+            return  # what follows it is its consequence
+        self._fatal = kind == "fatal" and not self._renews_client
+        same_trouble = self.error_code in _ERRORS_ABOUT_CONNECTIONS and code in _ERRORS_ABOUT_CONNECTIONS
+        consequence = same_trouble and code in _ERRORS_THAT_FOLLOW and self.error_code not in _ERRORS_THAT_FOLLOW
+        if self.error is not None and (consequence or (code == self.error_code and code in _ERRORS_ABOUT_CONNECTIONS)):
+            self._error_at_s = time.monotonic()
+            return
+        if self.error is None or text != self.error:
             log.warning("kafka error", side=self._name, topic=self.topic, error=text, code=code, fatal=kind == "fatal")
         if self.error is None:
             self.error_since_s = time.monotonic()
         self.error = text
-        self._error_code = code
+        self.error_code = code
         self._progress = None
         self._error_at_s = time.monotonic()

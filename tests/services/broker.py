@@ -1,4 +1,4 @@
-"""Apache Kafka in KRaft mode on 127.0.0.1: one node, or several that can be killed, frozen, started again."""
+"""Apache Kafka in KRaft mode on 127.0.0.1: one node, or several that can be killed, frozen, started again; secured."""
 
 from __future__ import annotations
 
@@ -29,23 +29,55 @@ appender.console.layout.pattern = %d{HH:mm:ss.SSS} %p %c{1}: %m%n
 _QUICK = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _FULL = ("-Xmx1g",)
 
+_ADMIN, _ADMIN_PASSWORD = "admin", "admin-secret"
+_REAUTHENTICATE_MS = 2000
+_LOGIN = (
+    "org.apache.kafka.common.security.plain.PlainLoginModule required "
+    f'username="{_ADMIN}" password="{_ADMIN_PASSWORD}" user_{_ADMIN}="{_ADMIN_PASSWORD}";'
+)
+_SECURITY: dict[str, object] = {
+    "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256",
+    "sasl.mechanism.inter.broker.protocol": "PLAIN",
+    "listener.name.sasl_plaintext.plain.sasl.jaas.config": _LOGIN,
+    "listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config": (
+        "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+    ),
+    # A wrong password is met soon, not at the next connection.
+    "listener.name.sasl_plaintext.scram-sha-256.connections.max.reauth.ms": _REAUTHENTICATE_MS,
+    "connection.failed.authentication.delay.ms": 0,
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": f"User:{_ADMIN};User:ANONYMOUS",  # the controllers' listener knows no users
+}
+
+
+def _credentials(user: str, password: str, mechanism: str) -> dict[str, str]:
+    return {
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": mechanism,
+        "sasl_username": user,
+        "sasl_password": password,
+    }
+
 
 class Cluster:
     """``nodes`` brokers, each also a controller; data in a temporary directory. Nodes are numbered from 1.
 
-    ``full_speed`` gives the JVM its optimising compiler and 1 GB: for benchmarks.
+    ``full_speed`` gives the JVM its optimising compiler and 1 GB: for benchmarks. ``secured``: who connects has to be a
+    SCRAM-SHA-256 user (``Kafka.set_password``), is asked again every 2 s, and may do what ACLs allow; ``admin``, the
+    cluster's own ``Kafka``, may do everything.
     """
 
-    def __init__(self, nodes: int = 1, *, full_speed: bool = False) -> None:
+    def __init__(self, nodes: int = 1, *, full_speed: bool = False, secured: bool = False) -> None:
         self._directory = scratch_directory("kafka")
         self._nodes = nodes
+        self._protocol = "SASL_PLAINTEXT" if secured else "PLAINTEXT"
         ports = free_ports(2 * nodes)
         self._brokers, self._controllers = ports[:nodes], ports[nodes:]
         options = _FULL if full_speed else _QUICK
         self._java = [obtain.java(), *options, "-Xshare:auto", "-cp", obtain.kafka_jars() / "*"]
         self._services = {number: self._service(number) for number in range(1, nodes + 1)}
         self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in self._brokers)
-        self._probe = Kafka(self.bootstrap)
+        self.admin = Kafka(self.bootstrap, **_credentials(_ADMIN, _ADMIN_PASSWORD, "PLAIN") if secured else {})
 
     def start(self, deadline_s: float = 60.0) -> Kafka:
         """Format the storage, start every node, return when all serve; ServiceError with the log's end if not."""
@@ -58,8 +90,8 @@ class Cluster:
             # Only the last can be waited for: a quorum needs more than one.
             last = number == self._nodes
             service.start(self._ready if last else (lambda: True), deadline_s)
-        self._probe.wait_coordinator()
-        return self._probe
+        self.admin.wait_coordinator()
+        return self.admin
 
     def kill(self, node: int = 1) -> None:
         """SIGKILL one node."""
@@ -89,7 +121,7 @@ class Cluster:
     def wait_in_sync(self, deadline_s: float = 60.0) -> None:
         """Wait until every node serves and every replica has caught up, so that the next node may go."""
         end = time.monotonic() + deadline_s
-        while not (self._ready() and self._probe.in_sync()):
+        while not (self._ready() and self.admin.in_sync()):
             if time.monotonic() > end:
                 logs = "\n".join(f"{service.name}:\n{tail(service.log)}" for service in self._services.values())
                 raise ServiceError(f"the Kafka cluster was not in sync within {deadline_s} s\n{logs}")
@@ -133,11 +165,11 @@ class Cluster:
             "process.roles": "broker,controller",
             "node.id": number,
             "controller.quorum.voters": voters,
-            "listeners": f"PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": f"{self._protocol}://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"{self._protocol}://127.0.0.1:{broker}",
+            "listener.security.protocol.map": f"{self._protocol}:{self._protocol},CONTROLLER:PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
-            "inter.broker.listener.name": "PLAINTEXT",
+            "inter.broker.listener.name": self._protocol,
             "log.dirs": data,
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": 0,
@@ -152,6 +184,8 @@ class Cluster:
         if self._nodes > 1:  # a killed node's partitions move after 3 s, not 9
             properties |= {"broker.session.timeout.ms": 3000, "broker.heartbeat.interval.ms": 500}
             properties |= {"replica.lag.time.max.ms": 3000}
+        if self._protocol != "PLAINTEXT":
+            properties |= _SECURITY
         return "".join(f"{name}={value}\n" for name, value in properties.items())
 
     def _format(self, number: int, cluster_id: str) -> None:
@@ -169,4 +203,4 @@ class Cluster:
             raise ServiceError(f"formatting Kafka node {number} failed\n{tail(home / 'log')}")
 
     def _ready(self) -> bool:
-        return self._probe.brokers(timeout_s=1.0) == self._nodes
+        return self.admin.brokers(timeout_s=1.0) == self._nodes

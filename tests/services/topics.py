@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import (
     Consumer,
+    ElectionType,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -15,7 +16,20 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # re-exported
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    OffsetSpec,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
 from .process import ServiceError
 
@@ -44,11 +58,15 @@ _COORDINATOR_AWAY = {
 
 
 class Kafka:
-    """A reachable cluster; ``bootstrap`` is its comma-separated bootstrap list."""
+    """A reachable cluster; ``bootstrap`` is its comma-separated bootstrap list.
 
-    def __init__(self, bootstrap: str) -> None:
+    ``options`` are librdkafka properties with ``_`` for ``.``, for every client made here.
+    """
+
+    def __init__(self, bootstrap: str, **options: str) -> None:
         self.bootstrap = bootstrap
         self._common: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": _CRITICAL}
+        self._common |= {key.replace("_", "."): value for key, value in options.items()}
         self._admin = AdminClient(self._common)
 
     def brokers(self, timeout_s: float = 5.0) -> int:
@@ -83,6 +101,56 @@ class Kafka:
     def delete_topic(self, name: str) -> None:
         """Delete a topic and wait until the brokers say it is done."""
         self._admin.delete_topics([name], operation_timeout=15)[name].result(20)
+
+    def set_password(self, user: str, password: str) -> None:
+        """Make the user of a secured cluster, or change its password."""
+        how = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096)
+        change = UserScramCredentialUpsertion(user, how, password.encode())
+        self._admin.alter_user_scram_credentials([change])[user].result(20)
+
+    def allow(self, user: str, operation: str, kind: str, name: str) -> None:
+        """Give the user a right on a secured cluster, such as ``"READ", "TOPIC", "events"``."""
+        for answer in self._admin.create_acls([AclBinding(*self._right(user, operation, kind, name))]).values():
+            answer.result(20)
+
+    def forbid(self, user: str, operation: str, kind: str, name: str) -> None:
+        """Take back what ``allow`` gave."""
+        for answer in self._admin.delete_acls([AclBindingFilter(*self._right(user, operation, kind, name))]).values():
+            assert answer.result(20), f"{user} had no right {operation} on {kind} {name}"
+
+    @staticmethod
+    def _right(user: str, operation: str, kind: str, name: str) -> tuple[Any, ...]:
+        literal, allow = ResourcePatternType.LITERAL, AclPermissionType.ALLOW
+        return ResourceType[kind], name, literal, f"User:{user}", "*", AclOperation[operation], allow
+
+    def member_ids(self, group: str) -> dict[str, int]:
+        """The group's members, each with the number of its partitions."""
+        described = self._admin.describe_consumer_groups([group])[group].result(20)
+        return {
+            member.member_id: len(member.assignment.topic_partitions) if member.assignment else 0
+            for member in described.members
+        }
+
+    def leaders(self, topic: str) -> dict[int, int]:
+        """The node that leads each of the topic's partitions."""
+        found = self._admin.list_topics(topic, timeout=5).topics[topic].partitions
+        return {number: partition.leader for number, partition in found.items()}
+
+    def transactional_ids(self, part: str) -> set[str]:
+        """The transactional ids with this part that the brokers remember."""
+        keys = (record.key for record in self.read("__transaction_state") if record.key is not None)
+        return {key[4:].decode() for key in keys if part.encode() in key}  # behind a version and its length
+
+    def fence(self, transactional_id: str) -> None:
+        """Take the id away from the producer that has it."""
+        Producer(self._common | {"transactional.id": transactional_id}).init_transactions(20)
+
+    def elect_preferred_leaders(self, *topics: str) -> None:
+        """Give each partition its first replica as the leader again."""
+        partitions = [TopicPartition(topic, number) for topic in topics for number in self.partitions(topic)]
+        for error in self._admin.elect_leaders(ElectionType.PREFERRED, partitions).result(20).values():
+            if error is not None and error.code() != KafkaError.ELECTION_NOT_NEEDED:
+                raise ServiceError(f"electing leaders of {topics}: {error}")
 
     def partitions(self, topic: str) -> list[int]:
         """The topic's partition numbers in order."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from supervisor.health import calculator_check, ready, shown, supervisor_check
+from supervisor.remedies import remedy
 from supervisor.route import Route
 from supervisor.standstill import LastRise, Standstill
 from supervisor.states import CalculatorState, DaemonState, RelayState, RouteState
@@ -82,6 +83,17 @@ SUPERVISOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
         "critical",
         ["outgoing stream 'results' since 2026-03-01 11:59:30 UTC: unknown topic"],
     ),
+    (
+        {"consumer_error": "authorization failed", "consumer_remedy": remedy(30)},
+        "critical",
+        ["authorization failed", "no records come in", "KAFKA_CONSUMER_GROUP"],
+    ),
+    (
+        {"producer_error": "unknown topic", "producer_remedy": remedy(3)},
+        "critical",
+        ["unknown topic", "nothing is lost", "have the platform create it"],
+    ),
+    ({"consumer_unstable": "fenced"}, "warning", ["incoming stream 'events'", "made anew", "fenced", "60 s"]),
     (
         {"inlet": {**INLET, "assigned_partitions": 0}},
         "warning",

@@ -90,7 +90,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.rule_broken = False
 
     @initialize(
-        records=st.sampled_from([200, 200, 5]), nbytes=st.sampled_from([ALL, ALL, 3000]), newlines=st.sampled_from(["space", "split"])
+        records=st.sampled_from([200, 200, 5]),
+        nbytes=st.sampled_from([ALL, ALL, 3000]),
+        newlines=st.sampled_from(["space", "split"]),
     )
     def open(self, records: int, nbytes: int, newlines: str) -> None:
         """Draw the settings."""

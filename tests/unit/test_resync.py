@@ -227,7 +227,7 @@ def test_a_wrong_directory_is_refused_with_its_problems() -> None:
 def test_what_hints_at_missing_writes_is_given_more_time(
     entries: dict[str, bytes], in_force: Route | None, complete: bool
 ) -> None:
-    """New streams or settings without a new version, without the zero that comes with streams, or no place for lines."""
+    """New streams or settings without a new version, no zero with new streams, or no place for the lines."""
     decision = decide(entries, in_force)
     assert decision.action is Action.ADOPT
     assert decision.complete is complete

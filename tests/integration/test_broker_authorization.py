@@ -1,0 +1,159 @@
+"""Rights and passwords on a secured broker: taken away under a running Supervisor, and given back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.conftest import Names
+from tests.services.broker import Cluster
+from tests.services.flow import Flow
+from tests.services.peers import Manager
+from tests.services.supervised import Supervised
+from tests.services.topics import Kafka
+
+Start = Callable[..., Supervised]
+PASSWORD = "sesame"
+
+
+@pytest.fixture(scope="module")
+def secured() -> Iterator[Kafka]:
+    """A cluster on which users may do what they were allowed to."""
+    with Cluster(secured=True) as cluster:
+        yield cluster.admin
+
+
+def login(names: Names, password: str = PASSWORD) -> dict[str, str]:
+    """Settings of a Supervisor that connects as this test's user."""
+    return {
+        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA_SASL_MECHANISM": "SCRAM-SHA-256",
+        "KAFKA_SASL_USERNAME": names.node_id,
+        "KAFKA_SASL_PASSWORD": password,
+        "RESTART_BACKOFF_MAX": "200ms",
+    }
+
+
+@pytest.fixture
+def rights(secured: Kafka, names: Names) -> dict[str, tuple[str, str, str]]:
+    """All that an ordinary Supervisor needs, given to this test's user."""
+    incoming, outgoing = secured.create_topic(names.topic("in"), 2), secured.create_topic(names.topic("out"))
+    secured.set_password(names.node_id, PASSWORD)
+    rights = {
+        "read": ("READ", "TOPIC", incoming),
+        "write": ("WRITE", "TOPIC", outgoing),
+        "group": ("READ", "GROUP", names.group),
+        "transactions": ("WRITE", "TRANSACTIONAL_ID", "*"),
+    }
+    for right in rights.values():
+        secured.allow(names.node_id, *right)
+    return rights
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ("write", ("outgoing stream", "authorization failed", "right to this topic")),
+        ("read", ("incoming stream", "authorization failed", "right to this topic")),
+        ("group", ("incoming stream", "authorization failed", "kafka_consumer_group")),
+    ],
+)
+def test_a_right_is_lost_and_given_back(  # noqa: PLR0917 - fixtures
+    secured: Kafka,
+    rights: dict[str, tuple[str, str, str]],
+    names: Names,
+    manager: Manager,
+    supervisor_process: Start,
+    lost: str,
+    said: tuple[str, ...],
+) -> None:
+    """In full flow: the check says which right is missing, and everything comes when it is back."""
+    incoming, outgoing = rights["read"][2], rights["write"][2]
+    manager.route(incoming, outgoing)
+    process = supervisor_process(("cat",), kafka=secured, env=login(names))
+    flow = Flow(secured, process, names.group, incoming, outgoing)
+    flow.send(1000)
+    flow.flows()
+    secured.forbid(names.node_id, *rights[lost])
+    flow.send(1000)
+    print(flow.trouble(*said))
+    secured.allow(names.node_id, *rights[lost])
+    flow.arrived(deadline_s=40)
+
+
+@pytest.mark.parametrize(("lost", "said"), [("write", "right to this topic"), ("transactions", "transactional ids")])
+def test_a_right_is_lost_in_a_transaction(  # noqa: PLR0917 - fixtures
+    secured: Kafka,
+    rights: dict[str, tuple[str, str, str]],
+    names: Names,
+    manager: Manager,
+    supervisor_process: Start,
+    lost: str,
+    said: str,
+) -> None:
+    """`exactly-once`: aborted as long as it is missing, and every record once when it is back."""
+    incoming, outgoing = rights["read"][2], rights["write"][2]
+    manager.route(incoming, outgoing)
+    environment = login(names) | {"PROCESSING_GUARANTEE": "exactly-once", "ACK_MODE": "line"}
+    process = supervisor_process(("cat",), kafka=secured, env=environment)
+    flow = Flow(secured, process, names.group, incoming, outgoing)
+    flow.send(1000)
+    flow.flows()
+    secured.forbid(names.node_id, *rights[lost])
+    flow.send(1000)
+    print(flow.trouble("outgoing stream", said))
+    secured.allow(names.node_id, *rights[lost])
+    flow.arrived(once=True, same_calculator=False, deadline_s=40)
+
+
+def test_a_wrong_password_is_said(secured: Kafka, names: Names, manager: Manager, supervisor_process: Start) -> None:
+    """From the start on; a stop does not wait for brokers that let nobody in."""
+    manager.route(names.topic("in"), names.topic("out"))
+    process = supervisor_process(("cat",), kafka=secured, env=login(names, "wrong"))
+    flow = Flow(secured, process, names.group, names.topic("in"), names.topic("out"))
+    print(flow.trouble("incoming stream", "outgoing stream", "kafka_sasl_password"))
+    assert process.status()["calculator"] == "running"
+    assert process.terminate() == 0
+
+
+def test_a_password_is_changed_and_changed_back(
+    secured: Kafka,
+    rights: dict[str, tuple[str, str, str]],
+    names: Names,
+    manager: Manager,
+    supervisor_process: Start,
+) -> None:
+    """In full flow, on a broker that asks again every 2 s."""
+    incoming, outgoing = rights["read"][2], rights["write"][2]
+    manager.route(incoming, outgoing)
+    process = supervisor_process(("cat",), kafka=secured, env=login(names))
+    flow = Flow(secured, process, names.group, incoming, outgoing)
+    flow.send(1000)
+    flow.flows()
+    secured.set_password(names.node_id, "changed")
+    print(flow.trouble("incoming stream", "outgoing stream", "kafka_sasl_password"))
+    flow.send(1000)
+    secured.set_password(names.node_id, PASSWORD)
+    flow.arrived()
+
+
+def test_a_quiet_topic_that_may_be_read_again_is_well(
+    secured: Kafka,
+    rights: dict[str, tuple[str, str, str]],
+    names: Names,
+    manager: Manager,
+    supervisor_process: Start,
+) -> None:
+    """No record comes to show it, and the topic could be described all the time, so no partition moves either."""
+    secured.allow(names.node_id, "DESCRIBE", "TOPIC", rights["read"][2])
+    manager.route(rights["read"][2], rights["write"][2])
+    process = supervisor_process(("cat",), kafka=secured, env=login(names))
+    flow = Flow(secured, process, names.group, rights["read"][2], rights["write"][2])
+    flow.send(10)
+    flow.flows(10)
+    secured.forbid(names.node_id, *rights["read"])
+    flow.trouble("incoming stream", "right to this topic")
+    process.wait_status(lambda status: status["inlet"]["readable_partitions"] == 0, "neither partition can be read")
+    secured.allow(names.node_id, *rights["read"])
+    flow.arrived(once=True)

@@ -1,0 +1,137 @@
+"""How long an error of a native end stands, and which of two is said."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from supervisor import stream
+from supervisor.stream import StreamEnd
+
+TRANSPORT, ALL_DOWN, AUTHENTICATION, TOPIC_AUTHORIZATION = -195, -187, -169, 29
+
+
+class Scripted:
+    """A native end whose notices and counters are given."""
+
+    def __init__(self, **counters: int) -> None:
+        self.notice_fd = os.eventfd(0, os.EFD_NONBLOCK)
+        self.counters = {"brokers_up": -1} | counters
+        self._told: list[tuple[str, int, str]] = []
+
+    def tell(self, kind: str, code: int, text: str) -> None:
+        """Have something to tell."""
+        self._told.append((kind, code, text))
+        os.eventfd_write(self.notice_fd, 1)
+
+    def run(self) -> None:
+        """Do nothing."""
+
+    def stop(self, deadline_s: float) -> None:
+        """Do nothing."""
+
+    def notices(self) -> list[tuple[str, int, str]]:
+        """Tell it."""
+        told, self._told = self._told, []
+        return told
+
+    def snapshot(self) -> dict[str, int]:
+        """Return the counters."""
+        return dict(self.counters)
+
+
+Make = Callable[..., tuple[StreamEnd, Scripted, list[str]]]
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """Make an end on a loop that is never run: ``take_notices`` is called by the test."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    made: list[Scripted] = []
+
+    def make(*, renews_client: bool = False, **counters: int) -> tuple[StreamEnd, Scripted, list[str]]:
+        kinds: list[str] = []
+
+        async def begin() -> StreamEnd:
+            return StreamEnd("side", "topic", native, lambda kind, *_: kinds.append(kind), renews_client=renews_client)
+
+        native = Scripted(**counters)
+        made.append(native)
+        return loop.run_until_complete(begin()), native, kinds
+
+    yield make
+    loop.close()
+    asyncio.set_event_loop(None)
+    for native in made:
+        os.close(native.notice_fd)
+
+
+def told(end: StreamEnd, native: Scripted, *errors: tuple[str, int, str]) -> str | None:
+    """Return the error that stands after these."""
+    for error in errors:
+        native.tell(*error)
+    end.take_notices()
+    end.counters()
+    return end.error
+
+
+def test_what_follows_does_not_hide_the_reason(make: Make) -> None:
+    """Brokers that are down because of a wrong password: the password is said, whichever comes last."""
+    end, native, _ = make()
+    errors = [("error", ALL_DOWN, "all down"), ("error", AUTHENTICATION, "wrong password")]
+    assert told(end, native, *errors) == "wrong password"
+    assert told(end, native, ("error", TRANSPORT, "hung up"), ("error", ALL_DOWN, "all down")) == "wrong password"
+    assert told(end, native, ("error", AUTHENTICATION, "wrong password at broker 2")) == "wrong password"
+
+
+def test_a_connection_is_there_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The statistics say so, when they are younger than the error."""
+    end, native, _ = make()
+    assert told(end, native, ("error", AUTHENTICATION, "wrong password"))
+    native.counters["brokers_up"] = 1
+    assert told(end, native)
+    monkeypatch.setattr(stream, "ERROR_STANDS_S", 0.0)
+    assert told(end, native) is None
+
+
+def test_a_refused_topic_is_over_when_every_partition_is_read(make: Make) -> None:
+    """There may be no record to show it; with no partition nothing is shown."""
+    end, native, _ = make(records_read=5, assigned_partitions=2, readable_partitions=1)
+    assert told(end, native, ("error", TOPIC_AUTHORIZATION, "refused")) == "refused"
+    native.counters |= {"assigned_partitions": 0, "readable_partitions": 0}
+    assert told(end, native) == "refused"
+    native.counters |= {"assigned_partitions": 2, "readable_partitions": 2}
+    assert told(end, native) is None
+
+
+def test_lines_that_were_all_delivered_at_once_end_an_error(make: Make) -> None:
+    """Between the error and the first look after it, and no line follows."""
+    end, native, _ = make(renews_client=True, lines_delivered=7, last_error=0, undelivered=0)
+    end.counters()
+    native.counters |= {"last_error": 3, "undelivered": 9}
+    assert told(end, native, ("error", 3, "no such topic")) == "no such topic"
+    end, native, _ = make(renews_client=True, lines_delivered=7, last_error=0, undelivered=0)
+    end.counters()
+    native.counters |= {"lines_delivered": 16}
+    assert told(end, native, ("error", 3, "no such topic")) is None
+
+
+def test_lines_that_were_given_up_end_no_error(make: Make) -> None:
+    """Nothing is under way, and nothing was delivered."""
+    end, native, _ = make(renews_client=True, lines_delivered=7, last_error=0, undelivered=0)
+    end.counters()
+    assert told(end, native, ("fatal", 53, "not allowed")) == "not allowed"
+    assert told(end, native) == "not allowed"
+
+
+def test_a_fatal_error_stands_and_is_told(make: Make) -> None:
+    """Nothing that the client says or does later takes it back."""
+    end, native, kinds = make(records_read=5, assigned_partitions=1)
+    assert told(end, native, ("fatal", 82, "fenced"), ("error", -150, "fatal")) == "fenced"
+    native.counters |= {"records_read": 6, "brokers_up": 3}
+    assert told(end, native, ("assigned", 1, "topic")) == "fenced"
+    assert kinds == ["fatal", "assigned"]
