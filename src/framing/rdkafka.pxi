@@ -79,7 +79,7 @@ cdef extern from "rdkafka_api.h" nogil:
     int RDK_PURGE_QUEUE_AND_INFLIGHT, RDK_PURGE_NON_BLOCKING, RDK_DESTROY_NO_CONSUMER_CLOSE
     int RDK_MSG_STATUS_NOT_PERSISTED
     int RDK_ERR_NONE, RDK_ERR__QUEUE_FULL, RDK_ERR__ASSIGN_PARTITIONS, RDK_ERR__REVOKE_PARTITIONS
-    int RDK_ERR__PURGE_QUEUE, RDK_ERR__PURGE_INFLIGHT, RDK_ERR__FATAL
+    int RDK_ERR__PURGE_QUEUE, RDK_ERR__PURGE_INFLIGHT, RDK_ERR__FATAL, RDK_ERR__UNKNOWN_PARTITION
     int RDK_ERR_MSG_SIZE_TOO_LARGE, RDK_ERR_RECORD_LIST_TOO_LARGE, RDK_ERR_INVALID_RECORD
     ctypedef struct rdk_api_t:
         const char *version_str() noexcept nogil
@@ -150,8 +150,14 @@ cdef extern from "rdkafka_api.h" nogil:
     int rdk_load(const char *, char *, size_t)
 
 cdef extern from "partition.h" nogil:
+    ctypedef struct partitions_t:
+        int32_t *under_way
+        int32_t known, busy
     rd_kafka_topic_t *partition_topic_new(rd_kafka_t *, const char *)
-    int partition_produce_first(rd_kafka_topic_t *, rd_kafka_message_t *, int32_t *)
+    int partition_produce_first(rd_kafka_topic_t *, rd_kafka_message_t *, int32_t *, partitions_t *)
+    void partitions_taken(partitions_t *, int32_t, int32_t)
+    void partitions_reported(partitions_t *, int32_t)
+    void partitions_forget(partitions_t *)
 
 cdef extern from "notices.h" nogil:
     enum:
