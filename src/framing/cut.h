@@ -32,9 +32,12 @@ typedef struct {
     atomic_int state;
     int64_t mark;
     const char *why; /* of CUT_ABORT */
-    void *offsets;   /* rd_kafka_topic_partition_list_t, NULL: lines alone; the outlet destroys it */
-    void *group;     /* rd_kafka_consumer_group_metadata_t, likewise */
+    _Atomic(void *) offsets; /* rd_kafka_topic_partition_list_t, NULL: lines alone; who takes it destroys it */
+    _Atomic(void *) group;   /* rd_kafka_consumer_group_metadata_t, likewise */
 } cut_t;
+
+static inline void *cut_take_offsets(cut_t *c) { return atomic_exchange(&c->offsets, NULL); }
+static inline void *cut_take_group(cut_t *c) { return atomic_exchange(&c->group, NULL); }
 
 static inline int cut_state(const cut_t *c) { return atomic_load_explicit(&c->state, memory_order_acquire); }
 

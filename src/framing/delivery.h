@@ -1,7 +1,7 @@
 /* What was handed to librdkafka and not yet reported delivered: slabs of envelopes, and batches of lines in order.
  *
  * librdkafka reads the envelopes in place, so a slab lives until the last batch that has lines in it is delivered. A batch
- * is what one produce call got: lines that follow each other in STDOUT, all in one slab. Batches are kept in a ring in the
+ * is what was framed at once: lines that follow each other in STDOUT, all in one slab. Batches are kept in a ring in the
  * order of STDOUT; everything before the first undelivered batch is delivered, which is all that an acknowledgement needs
  * to know, at the cost of one decrement per delivery report.
  *

@@ -158,47 +158,46 @@ cdef bint inlet_write(inlet_t *s, int64_t now_ns) noexcept nogil:
     """One writev from librdkafka's memory. Returns whether more can be written at once."""
     cdef int64_t limit = s.ledger.tail
     cdef int64_t unfinished = s.ledger.cursor + (s.ledger.cursor_bytes > 0)
-    cdef bint alone
     cdef int n
     cdef ssize_t wrote
     if not inlet_may_write(s):
         return False
-    alone = inlet_alone(s)
-    if alone:
+    if inlet_alone(s):
         limit = min(limit, inlet_alone_limit(s))
+    if s.transactional and s.ledger.dead > 0:
+        limit = min(limit, inlet_dead_limit(s))
     if s.paused or s.draining or s.closing:
-        limit, alone = unfinished, False    # a record that was begun is finished: half a line is never left behind
+        limit = unfinished      # a record that was begun is finished: half a line is never left behind
     if s.commit_ahead:          # and nobody else will ever read one that was committed
         limit = max(unfinished, s.committed)
     if s.ledger.count == LEDGER_COUNT_MARKERS and inlet_marker_due_ns(s, now_ns) == 0:
         return inlet_write_marker(s, now_ns)
     if s.transactional and cut_state(&s.progress.cut) == CUT_ANYWHERE:
         limit = unfinished
+    if s.propagate_key:
+        limit = inlet_note_keys(s, limit)
     n = ledger_gather(&s.ledger, limit, s.iov, IOV_BATCH)
     if n == 0:
-        if limit >= s.ledger.tail or alone:
-            inlet_written(s, 0, now_ns)     # past records without a line
+        ledger_skip(&s.ledger, limit)
         s.blocked = False
-        return False
-    if s.propagate_key and not inlet_note_keys(s, limit):
         return False
     wrote = inlet_writev(s, n, now_ns)
     if wrote < 0:
         return False
-    inlet_written(s, <size_t>wrote, now_ns)
+    inlet_written(s, <size_t>wrote, limit, now_ns)
     return True
 
 
-cdef bint inlet_note_keys(inlet_t *s, int64_t limit) noexcept nogil:
-    """Before records are written, note the keys that their answers are to have. Returns False when memory is short."""
+cdef int64_t inlet_note_keys(inlet_t *s, int64_t limit) noexcept nogil:
+    """Before records are written, note the keys that their answers are to have. Returns before which record that is."""
     cdef ledger_entry_t *entry
     cdef rd_kafka_message_t *m
-    cdef int64_t until = min(limit, s.ledger.cursor + IOV_BATCH)    # each takes a part of iov at least
-    if s.keys_until < s.ledger.cursor:
+    cdef int64_t until = min(limit, s.ledger.cursor + IOV_BATCH)    # no more than are written at once
+    if s.keys_until <= s.ledger.cursor:
         s.keys_until = s.ledger.cursor
         s.keys_mark = s.ledger.mark
     if s.keys_until >= until:
-        return True
+        return until
     keys_lock(&s.progress.keys)
     while s.keys_until < until:
         entry = ledger_at(&s.ledger, s.keys_until)
@@ -209,12 +208,12 @@ cdef bint inlet_note_keys(inlet_t *s, int64_t limit) noexcept nogil:
             s.keys_mark += 1
         s.keys_until += 1
     keys_unlock(&s.progress.keys)
-    return s.keys_until >= until
+    return s.keys_until
 
 
-cdef void inlet_written(inlet_t *s, size_t size, int64_t now_ns) noexcept nogil:
+cdef void inlet_written(inlet_t *s, size_t size, int64_t limit, int64_t now_ns) noexcept nogil:
     cdef bint marked = s.ledger.unmarked == 0
-    s.lines_written += ledger_written(&s.ledger, size)
+    s.lines_written += ledger_written(&s.ledger, size, limit)
     if marked:
         s.unmarked_since_ns = now_ns
 
@@ -287,6 +286,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
             break
         if s.ledger.count == LEDGER_COUNT_BYTES:
             inlet_sample(s, now_ns)
+    inlet_post_letters(s)       # again: of those that were just passed over
     sample_ns = inlet_watch(s, now_ns)
     if s.transactional:
         cut_ns = inlet_transact(s, now_ns)
@@ -652,6 +652,20 @@ cdef class Inlet:
             self.s.replayed += ledger_rewind(&self.s.ledger, -1)
         self.leave()
 
+    def recall(self) -> bool:
+        """A transaction was lost: if no record in it has a line, the run can go on, and dead letters are posted again.
+
+        Returns False if there is one: the run has to end.
+        """
+        cdef inlet_t *s = self.s
+        cdef bint harmless
+        self.enter()
+        harmless = inlet_lines_in_flight(s) == 0 and inlet_rewind_void(s)
+        if harmless:
+            ledger_rewind_marks(&s.ledger, s.ledger.mark, False)
+        self.leave()
+        return harmless
+
     def take_stdin(self) -> int:
         """Give the Calculator's STDIN back, open, or -1 if there is none: for an inlet of another topic.
 
@@ -726,6 +740,7 @@ cdef class Inlet:
             "rule_broken": s.rule_broken,
             "written_alone": s.alone_until > 0,
             "dead_in_flight": s.ledger.dead,
+            "lines_in_flight": inlet_lines_in_flight(s),
             "stdin_unread_bytes": unread,
             "stdin_full": s.blocked,
             "stdin_full_ns": s.blocked_ns + (monotonic_ns() - s.blocked_since_ns if s.blocked else 0),

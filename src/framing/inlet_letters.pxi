@@ -15,12 +15,41 @@ cdef int64_t inlet_buried_before(inlet_t *s, int64_t sequence) noexcept nogil:
     for i in range(s.ledger.head, sequence):
         if not inlet_is_buried(s, ledger_at(&s.ledger, i)):
             return i
-    # Those that come next wait for no line: their letters are in the transaction, so their offsets have to be, too.
-    while sequence < s.ledger.cursor and ledger_at(&s.ledger, sequence).flags & LEDGER_DEAD \
+    # Those that come next wait for no line: their letters are in the transaction, so their offsets have to be, too. The
+    # end of a run may have taken the cursor back before them.
+    while sequence < s.ledger.tail and ledger_at(&s.ledger, sequence).flags & LEDGER_DEAD \
             and inlet_is_buried(s, ledger_at(&s.ledger, sequence)):
         sequence += 1
     s.ledger.answered = max(s.ledger.answered, sequence)
+    s.ledger.cursor = max(s.ledger.cursor, sequence)
     return sequence
+
+
+cdef int64_t inlet_dead_limit(const inlet_t *s) noexcept nogil:
+    """In a transaction, before which record writing stops for the sake of a dead one.
+
+    What is written behind it could be answered, and committed, before its offset can be. So everything before it is
+    committed first, then it is passed over with those dead that follow it, and they are committed with their letters.
+    """
+    cdef int64_t i = s.ledger.head
+    if s.ledger.head < s.ledger.tail and ledger_at(&s.ledger, i).flags & LEDGER_DEAD:
+        while i < s.ledger.tail and ledger_at(&s.ledger, i).flags & LEDGER_DEAD:
+            i += 1
+        return max(i, s.ledger.cursor)
+    i = s.ledger.cursor
+    while i < s.ledger.tail and not ledger_at(&s.ledger, i).flags & LEDGER_DEAD:
+        i += 1
+    return i
+
+
+cdef int64_t inlet_lines_in_flight(const inlet_t *s) noexcept nogil:
+    """Records with a line that the Calculator may be at work on."""
+    cdef int64_t i
+    cdef int64_t lines = s.ledger.cursor - s.ledger.head + (s.ledger.cursor_bytes > 0)
+    if s.ledger.dead > 0:
+        for i in range(s.ledger.head, s.ledger.cursor):
+            lines -= ledger_at(&s.ledger, i).flags & LEDGER_DEAD != 0
+    return lines
 
 
 cdef int64_t inlet_letters_limit(inlet_t *s) noexcept nogil:

@@ -84,7 +84,8 @@ cdef void inlet_hand_offsets(inlet_t *s) noexcept nogil:
         cut.group = rdk.consumer_group_metadata(s.rk)
     else:
         rdk.topic_partition_list_destroy(offsets)
-    cut_move(cut, CUT_DELIVERED, CUT_OFFSETS)
+    if not cut_move(cut, CUT_DELIVERED, CUT_OFFSETS):
+        cut_drop_offsets(cut)   # it was given up meanwhile
     progress_wake_outlet(s.progress)
 
 

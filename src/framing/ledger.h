@@ -153,12 +153,15 @@ static inline int ledger_owns(const ledger_t *l, const ledger_entry_t *e) {
            l->partitions[e->partition].state != PARTITION_LOST && !(e->flags & LEDGER_VOID);
 }
 
+/* Whether its dead letter is under way: that counts like a line that was written. */
+static inline int ledger_has_letter(const ledger_entry_t *e) { return e->flags & LEDGER_DEAD && e->letter != 0; }
+
 /* Make the entries from sequence `from` on that belong to `partition` void: they will have no line and move no offset.
  * An entry that is partly written keeps its line, or its rest would be glued to the next record. */
 static void ledger_void_from(ledger_t *l, int64_t from, int32_t partition) {
     for (int64_t i = from; i < l->tail; i++) {
         ledger_entry_t *e = ledger_at(l, i);
-        if (e->partition != partition || (e->flags & LEDGER_VOID))
+        if (e->partition != partition || (e->flags & LEDGER_VOID) || ledger_has_letter(e))
             continue;
         if (l->partitions[partition].epoch == e->epoch)
             l->partitions[partition].in_flight--;
@@ -289,32 +292,44 @@ static inline int64_t ledger_lines_of(const ledger_entry_t *e) {
     return lines;
 }
 
-/* `bytes` more were written to STDIN. Returns the number of records completed. Entries without a line are passed over. */
-static inline int64_t ledger_written(ledger_t *l, size_t bytes) {
+/* The entry at the cursor is written; `position` is that of STDIN behind it. */
+static inline void ledger_pass(ledger_t *l, int64_t position) {
+    ledger_entry_t *e = ledger_at(l, l->cursor);
+    switch (l->count) {
+    case LEDGER_COUNT_BYTES:
+        e->end = position;
+        break;
+    case LEDGER_COUNT_LINES:
+        e->end = l->mark += ledger_lines_of(e);
+        break;
+    case LEDGER_COUNT_MARKERS:
+        e->end = l->mark + 1;
+        l->unmarked++;
+        break;
+    }
+    l->cursor_bytes = 0;
+    l->cursor++;
+}
+
+/* Entries without a line are passed over, up to `limit`: there is nothing of them to write. */
+static inline void ledger_skip(ledger_t *l, int64_t limit) {
+    while (l->cursor < limit && ledger_at(l, l->cursor)->line_bytes == 0)
+        ledger_pass(l, l->written);
+}
+
+/* `bytes` more were written to STDIN, of entries before `limit`. Returns the number of records completed. Entries without
+ * a line are passed over. */
+static inline int64_t ledger_written(ledger_t *l, size_t bytes, int64_t limit) {
     int64_t before = l->cursor;
     l->written += (int64_t)bytes;
-    while (l->cursor < l->tail) {
-        ledger_entry_t *e = ledger_at(l, l->cursor);
-        size_t left = e->line_bytes - l->cursor_bytes;
+    while (l->cursor < limit) {
+        size_t left = ledger_at(l, l->cursor)->line_bytes - l->cursor_bytes;
         if (bytes < left) {
             l->cursor_bytes += bytes;
             break;
         }
         bytes -= left;
-        switch (l->count) {
-        case LEDGER_COUNT_BYTES:
-            e->end = l->written - (int64_t)bytes;
-            break;
-        case LEDGER_COUNT_LINES:
-            e->end = l->mark += ledger_lines_of(e);
-            break;
-        case LEDGER_COUNT_MARKERS:
-            e->end = l->mark + 1;
-            l->unmarked++;
-            break;
-        }
-        l->cursor_bytes = 0;
-        l->cursor++;
+        ledger_pass(l, l->written - (int64_t)bytes);
     }
     return l->cursor - before;
 }
@@ -407,7 +422,7 @@ static int64_t ledger_restart(ledger_t *l) {
     for (int64_t i = l->cursor; i < l->tail; i++) {
         ledger_entry_t *e = ledger_at(l, i);
         ledger_partition_t *p = &l->partitions[e->partition];
-        if (e->flags & LEDGER_VOID)
+        if (e->flags & LEDGER_VOID || (ledger_has_letter(e) && p->epoch == e->epoch))
             e->line_bytes = 0;
         else if (p->epoch != e->epoch || p->state != PARTITION_OWNED) {
             if (p->epoch == e->epoch)

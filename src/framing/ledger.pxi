@@ -48,7 +48,8 @@ cdef extern from "ledger.h" nogil:
     void ledger_unbury(ledger_t *, ledger_entry_t *)
     void ledger_acknowledge(ledger_t *, int64_t)
     int ledger_gather(const ledger_t *, int64_t, iovec *, int)
-    int64_t ledger_written(ledger_t *, size_t)
+    void ledger_skip(ledger_t *, int64_t)
+    int64_t ledger_written(ledger_t *, size_t, int64_t)
     int64_t ledger_mark(ledger_t *)
     int ledger_answer(ledger_t *, int64_t)
     void ledger_fence(ledger_t *, int64_t)
@@ -156,7 +157,7 @@ cdef class Ledger:
         cdef iovec iov[1024]
         cdef int i, n = ledger_gather(&self.ledger, min(before, self.ledger.tail), iov, min(max_iov, 1024))
         taken = b"".join([(<const char *>iov[i].iov_base)[:iov[i].iov_len] for i in range(n)])[:limit]
-        ledger_written(&self.ledger, len(taken))
+        ledger_written(&self.ledger, len(taken), self.ledger.tail)
         return taken
 
     def answer(self, int64_t stdin_position, int64_t stdout_position) -> bool:

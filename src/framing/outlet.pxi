@@ -1,7 +1,18 @@
 # The outlet: STDOUT -> topic. One thread, no GIL, no Python object per line.
 
+cdef extern from "returned.h" nogil:
+    void returned_sort(const delivery_t *, rd_kafka_message_t *, size_t)
+
+cdef extern from "burst.h" nogil:
+    ctypedef struct burst_limits_t:
+        int max_lines
+        size_t max_bytes
+        int64_t gather_ns
+    size_t burst_bytes_of(size_t)
+    burst_limits_t burst_limits(int, size_t, double)
+
 cdef enum:
-    PRODUCE_BATCH = 1024            # lines of one produce call
+    LINES_AT_ONCE = 1024            # that are framed before it is looked whether they can be sent
     READ_BYTES = 1048576            # a full pipe of 1 MiB in one read
     EXACT_SIZE_FROM = 16384         # above this the envelope's exact size is worked out instead of six times the line
     PRODUCER_OVERHEAD_BYTES = 512   # what librdkafka counts against message.max.bytes besides the value, generously
@@ -10,9 +21,11 @@ cdef enum:
     IDLE_WAIT_MS = 500
     CLOSING_WAIT_MS = 10
     READS_A_ROUND = 8
-    PARTITION_MS = 10               # lines stay with one partition for this long: full batches, an even spread
     FIRST_GROUP_BYTES = 524288      # half of the producer's batch.size
     GROUPS_BEFORE_MORE = 64
+
+# librdkafka's linger.ms: the lines of a burst come within this, and the request has all of them.
+HAND_OVER_MS = "1"
 
 # Who gets the lines.
 cdef enum:
@@ -30,14 +43,15 @@ cdef struct outlet_t:
     rd_kafka_topic_t *rkt
     rd_kafka_queue_t *main_queue
     bint propagate_key
+    uint8_t *key                    # of the line that is framed now
+    size_t key_capacity
     # dead letters, see outlet_letters.pxi
     rd_kafka_topic_t *letters_rkt   # NULL: there is no stream for them
     letters_t letters
     int64_t letters_flying, letters_delivered, letters_retry_at_ns
     bint letters_full               # a line that is still being read waits for room among them
     int letter_error                # why the stream does not take them now
-    int32_t partition               # all lines go to it until partition_until_ns; RDK_PARTITION_UA: to be chosen
-    int64_t partition_until_ns
+    partitions_t partitions
     int wake_fd
     envelope env
     int flow                        # HOLD, DISCARD or PRODUCE
@@ -55,8 +69,11 @@ cdef struct outlet_t:
     bint skipping                   # inside a line over the limit
     bint full                       # librdkafka's queue, the slabs or the batches: wait for deliveries
     # lines framed and not taken by librdkafka yet, and lines that came back undelivered: both keep their order
+    burst_limits_t burst
     rd_kafka_message_t *pending
     int pending_count
+    size_t pending_bytes
+    int64_t pending_since_ns
     rd_kafka_message_t *returned    # those that matter are [returned_first, returned_first + returned_count)
     int returned_first, returned_count, returned_capacity
     # a batch was refused for its size: offered is a group at a time, smaller until the broker takes it (0: no groups)
@@ -68,13 +85,15 @@ cdef struct outlet_t:
     int64_t retry_at_ns
     int last_error
     bint stopping, abandoning
-    # exactly-once, see outlet_transaction.pxi
-    bint transactional
-    void *owner                     # the Outlet, which makes a new client after a fatal error
+    bint fatal                      # an error after which only a new client goes on
+    void *owner                     # the Outlet, which makes it
+    int64_t renewals
     int call                        # of librdkafka, to be made between two rounds
     int64_t call_again_ns           # after an error
     int renew_ms                    # how long the next new client is waited for
-    bint ready, open, aborting, fatal, offsets_sent
+    # exactly-once, see outlet_transaction.pxi
+    bint transactional
+    bint ready, open, aborting, offsets_sent
     int lost_code                   # why the open transaction cannot be committed any more
     int64_t unmarked                # lines framed since the last marker
     int64_t commits, aborts
@@ -137,6 +156,7 @@ cdef void outlet_return(outlet_t *s, const rd_kafka_message_t *m) noexcept nogil
     slot.key = outlet_key_of(m)
     slot.key_len = m.key_len
     slot._private = m._private
+    slot.partition = m.partition
     s.returned_count += 1
     s.retries += 1
 
@@ -145,10 +165,12 @@ cdef void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
     """Delivery report; called out of rd_kafka_poll, on the outlet's thread."""
     cdef outlet_t *s = <outlet_t *>opaque
     cdef batch_t *batch = <batch_t *>m._private
+    cdef bint purged = m.err == RDK_ERR__PURGE_QUEUE or m.err == RDK_ERR__PURGE_INFLIGHT
     if <uintptr_t>m._private & LETTER_TAG:
         outlet_letter_reported(s, <letter_t *>(<uintptr_t>m._private & ~<uintptr_t>LETTER_TAG), m)
         return
     s.in_flight -= 1
+    partitions_reported(&s.partitions, m.partition)
     if m.err == RDK_ERR_NONE:
         batch.outstanding -= 1
         s.lines_delivered += 1
@@ -166,40 +188,43 @@ cdef void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
         else:
             s.group_refused = True
             outlet_return(s, m)
-    elif m.err == RDK_ERR__PURGE_QUEUE or m.err == RDK_ERR__PURGE_INFLIGHT:
+    elif purged and not s.fatal:
         s.lines_abandoned += 1          # the outlet is closing: stays outstanding, so it is never acknowledged
     elif s.at_most_once and rdk.message_status(m) != RDK_MSG_STATUS_NOT_PERSISTED:
         outlet_error(s, m.err)
         batch.outstanding -= 1
         s.lines_lost += 1               # or not: the broker may have it, so it must not be sent again
+    elif purged:
+        outlet_return(s, m)             # for the next client
     else:
         outlet_error(s, m.err)
         s.retry_at_ns = monotonic_ns() + RETRY_MS * <int64_t>1000000
         outlet_return(s, m)
 
 
-cdef int outlet_produce(outlet_t *s, rd_kafka_message_t *messages, int count) noexcept nogil:
+cdef int outlet_produce(outlet_t *s, rd_kafka_message_t *messages, int count, int32_t partition) noexcept nogil:
     """Hand records to librdkafka, all to one partition. Returns how many it took; ``err`` of the rest says why not."""
-    cdef int64_t now_ns = monotonic_ns()
-    cdef int taken, i
-    if s.propagate_key:
+    cdef int taken = 0
+    cdef int chosen = partition == RDK_PARTITION_UA
+    cdef int i
+    if chosen and s.propagate_key:      # each goes where its key belongs
         return rdk.produce_batch(s.rkt, RDK_PARTITION_UA, 0, messages, count)
-    if s.partition != RDK_PARTITION_UA and now_ns < s.partition_until_ns:
-        return rdk.produce_batch(s.rkt, s.partition, 0, messages, count)
-    s.partition = RDK_PARTITION_UA      # and so it stays while the topic's metadata are not there
-    s.partition_until_ns = now_ns + PARTITION_MS * <int64_t>1000000
-    taken = partition_produce_first(s.rkt, messages, &s.partition)
-    if taken == 0 and not is_refusal(messages[0].err):
-        for i in range(1, count):       # none may overtake it
-            messages[i].err = messages[0].err
-        return 0
-    return taken + rdk.produce_batch(s.rkt, s.partition, 0, messages + 1, count - 1) if count > 1 else taken
+    if chosen:      # and so it stays while the topic's metadata are not there
+        taken = partition_produce_first(s.rkt, messages, &partition, &s.partitions)
+        if taken == 0 and not is_refusal(messages[0].err):
+            for i in range(1, count):       # none may overtake it
+                messages[i].err = messages[0].err
+            return 0
+    if count > chosen:
+        taken += rdk.produce_batch(s.rkt, partition, 0, messages + chosen, count - chosen)
+    partitions_taken(&s.partitions, partition, taken)
+    return taken
 
 
-cdef int outlet_offer(outlet_t *s, rd_kafka_message_t *messages, int count) noexcept nogil:
+cdef int outlet_offer(outlet_t *s, rd_kafka_message_t *messages, int count, int32_t partition) noexcept nogil:
     """Offer records to librdkafka. Those it does not take now are moved to the front; returns their number."""
     cdef int i, left = 0
-    cdef int taken = outlet_produce(s, messages, count)
+    cdef int taken = outlet_produce(s, messages, count, partition)
     s.in_flight += taken
     if taken == count:
         return 0
@@ -209,6 +234,8 @@ cdef int outlet_offer(outlet_t *s, rd_kafka_message_t *messages, int count) noex
         if is_refusal(messages[i].err):     # by librdkafka itself: each is looked at by itself
             outlet_drop(s, &messages[i], messages[i].err)
             continue
+        if messages[i].err == RDK_ERR__UNKNOWN_PARTITION:
+            messages[i].partition = RDK_PARTITION_UA    # the topic was made anew, with fewer of them
         if messages[i].err != RDK_ERR__QUEUE_FULL:
             s.lost_code = messages[i].err
             outlet_error(s, messages[i].err)
@@ -219,7 +246,7 @@ cdef int outlet_offer(outlet_t *s, rd_kafka_message_t *messages, int count) noex
     return left
 
 
-cdef bint outlet_flush_group(outlet_t *s) noexcept nogil:
+cdef bint outlet_flush_group(outlet_t *s, int64_t now_ns) noexcept nogil:
     """Offer one group, when the last one is through. Returns whether all there is was taken.
 
     A topic's max.message.bytes bounds a whole batch, and the answer does not say which record or how much it would have
@@ -248,7 +275,7 @@ cdef bint outlet_flush_group(outlet_t *s) noexcept nogil:
             s.group_limit_bytes *= 2
             if s.group_limit_bytes > FIRST_GROUP_BYTES:
                 outlet_end_groups(s)
-                return outlet_flush_all(s)
+                return outlet_flush_all(s, now_ns)
     s.group_returned = 0
     if s.returned_count > 0:
         first = s.returned + s.returned_first
@@ -258,7 +285,7 @@ cdef bint outlet_flush_group(outlet_t *s) noexcept nogil:
         s.group_bytes += first[n].len
         n += 1
     s.group_count = n
-    left = outlet_offer(s, first, n)
+    left = outlet_offer(s, first, n, RDK_PARTITION_UA)
     if s.returned_count > 0:
         memmove(first + n - left, first, left * sizeof(rd_kafka_message_t))
         s.returned_first += n - left
@@ -276,24 +303,83 @@ cdef void outlet_end_groups(outlet_t *s) noexcept nogil:
     s.group_refused = False
 
 
-cdef bint outlet_flush_all(outlet_t *s) noexcept nogil:
-    """Offer everything. Returns whether all of it was taken."""
+cdef bint outlet_may_begin_burst(const outlet_t *s) noexcept nogil:
+    """Is there a partition with nothing under way? Until the topic's are known, all count as one; keys go to them all."""
+    return s.in_flight == 0 or (s.partitions.busy < s.partitions.known and not s.propagate_key)
+
+
+cdef bint outlet_is_burst(const outlet_t *s) noexcept nogil:
+    return s.pending_count > 0 and (s.pending_count >= s.burst.max_lines or s.pending_bytes >= s.burst.max_bytes)
+
+
+cdef bint outlet_flush_returned(outlet_t *s) noexcept nogil:
+    """Offer what came back to the partitions it was for, a burst at a time, each when the last one is through.
+
+    Returns whether all of it was taken.
+    """
+    cdef rd_kafka_message_t *first
+    cdef size_t size = 0
+    cdef int n = 0
+    cdef int left
+    if s.in_flight > 0:
+        return False        # more may come back, and belong before these
+    first = s.returned + s.returned_first
+    returned_sort(&s.delivery, first, s.returned_count)
+    while n < min(s.returned_count, s.burst.max_lines) and first[n].partition == first[0].partition \
+            and (n == 0 or size + burst_bytes_of(first[n].len) <= s.burst.max_bytes):
+        size += burst_bytes_of(first[n].len)
+        n += 1
+    left = outlet_offer(s, first, n, first[0].partition)
+    memmove(first + n - left, first, left * sizeof(rd_kafka_message_t))
+    s.returned_first += n - left
+    s.returned_count -= n - left
     if s.returned_count > 0:
-        s.returned_count = outlet_offer(s, s.returned + s.returned_first, s.returned_count)
-    if s.returned_count == 0:
-        s.returned_first = 0
-        if s.pending_count > 0:
-            s.pending_count = outlet_offer(s, s.pending, s.pending_count)
-    return s.returned_count + s.pending_count == 0
+        return False
+    s.returned_first = 0
+    return True
+
+
+cdef bint outlet_flush_all(outlet_t *s, int64_t now_ns) noexcept nogil:
+    """Offer everything that is due. Returns whether all there is was taken."""
+    cdef int count, left
+    if s.returned_count > 0 and not outlet_flush_returned(s):
+        return False
+    if s.pending_count > 0 and outlet_may_begin_burst(s) and (
+            outlet_is_burst(s) or now_ns >= s.pending_since_ns + s.burst.gather_ns or outlet_in_a_hurry(s)):
+        count = s.pending_count
+        if count > 1 and s.pending_bytes > s.burst.max_bytes:
+            count -= 1      # the last one would be left over from the request
+        left = outlet_offer(s, s.pending, count, RDK_PARTITION_UA)
+        if count < s.pending_count:
+            s.pending[left] = s.pending[count]
+            left += 1
+        if left == 1:
+            s.pending_bytes = burst_bytes_of(s.pending[0].len)
+            s.pending_since_ns = now_ns
+        s.pending_count = left
+    return s.pending_count == 0
+
+
+cdef bint outlet_in_a_hurry(outlet_t *s) noexcept nogil:
+    """Does somebody wait for the last lines to be delivered?"""
+    cdef int state
+    if s.stopping or s.flow == HOLD or s.ended:
+        return True
+    if not s.transactional:
+        return False
+    state = cut_state(&s.progress.cut)
+    return state == CUT_ASKED or state == CUT_ANYWHERE
 
 
 cdef bint outlet_flush(outlet_t *s, int64_t now_ns) noexcept nogil:
     """Offer what came back, then what is pending. Returns whether all of it was taken."""
     if s.returned_count + s.pending_count == 0:
         return True
-    if now_ns < s.retry_at_ns or (s.transactional and not outlet_begin(s)):
+    if s.fatal or now_ns < s.retry_at_ns or (s.transactional and not outlet_begin(s)):
         return False
-    return outlet_flush_group(s) if s.group_refused or s.group_limit_bytes > 0 else outlet_flush_all(s)
+    if s.group_refused or s.group_limit_bytes > 0:
+        return outlet_flush_group(s, now_ns)
+    return outlet_flush_all(s, now_ns)
 
 
 cdef int64_t outlet_position(const outlet_t *s, size_t index) noexcept nogil:
@@ -381,9 +467,7 @@ cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept
                     b"the line, escaped, is larger than message.max.bytes")
         return True
     if s.propagate_key:
-        keys_lock(&s.progress.keys)
-        key_bytes = keys_bytes(&s.progress.keys, s.mark + 1)
-        keys_unlock(&s.progress.keys)
+        key_bytes = outlet_take_key(s)
         need += max(0, key_bytes)
     batch = batch_open(&s.delivery)
     if batch == NULL or slab_reserve(&s.delivery, need) != 0:
@@ -410,18 +494,42 @@ cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept
     m._private = batch
     if key_bytes >= 0:
         outlet_add_key(s, m, <size_t>key_bytes)
+    m.partition = RDK_PARTITION_UA
+    if s.pending_count == 0:
+        s.pending_bytes = 0
+        s.pending_since_ns = monotonic_ns()
     s.pending_count += 1
+    s.pending_bytes += burst_bytes_of(size)
     s.bytes_produced += size
     return True
 
 
-cdef void outlet_add_key(outlet_t *s, rd_kafka_message_t *m, size_t key_bytes) noexcept nogil:
-    """Copy the key behind the envelope, where it lives as long. Its slot is not taken again before it is delivered."""
+cdef int64_t outlet_take_key(outlet_t *s) noexcept nogil:
+    """Copy the key of the line to come; -1: it has none."""
+    cdef uint8_t *grown
+    cdef int64_t size
+    keys_lock(&s.progress.keys)
+    size = keys_bytes(&s.progress.keys, s.mark + 1)
+    if size > <int64_t>s.key_capacity:
+        grown = <uint8_t *>realloc(s.key, size)
+        if grown == NULL:
+            size = -1
+        else:
+            s.key = grown
+            s.key_capacity = size
+    if size > 0:
+        memcpy(s.key, keys_data(&s.progress.keys, s.mark + 1), size)
+    keys_unlock(&s.progress.keys)
+    return size
+
+
+cdef void outlet_add_key(outlet_t *s, rd_kafka_message_t *m, size_t size) noexcept nogil:
+    """Put the key behind the envelope, where it lives as long."""
     m.key = s.delivery.current.data + s.delivery.current.used
-    m.key_len = key_bytes
-    if key_bytes > 0:
-        memcpy(m.key, keys_data(&s.progress.keys, s.mark + 1), key_bytes)
-    s.delivery.current.used += key_bytes
+    m.key_len = size
+    if size > 0:
+        memcpy(m.key, s.key, size)
+    s.delivery.current.used += size
 
 
 cdef void *outlet_key_of(const rd_kafka_message_t *m) noexcept nogil:
@@ -438,13 +546,16 @@ cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
     cdef bint room = True
     cdef batch_t *batch
     cdef int64_t marker
+    cdef int framed
     while room:
-        if not outlet_flush(s, now_ns) or not outlet_may_frame(s):
+        if (not outlet_flush(s, now_ns) and outlet_is_burst(s)) or not outlet_may_frame(s):
             return False
         if batch_open(&s.delivery) == NULL:     # before a line is taken: dropped lines move the position too
             return False
         first_begin = s.begin
-        while s.pending_count < PRODUCE_BATCH:
+        framed = 0
+        while framed < LINES_AT_ONCE and not outlet_is_burst(s):
+            framed += 1
             newline = kernels.find_newline(s.buffer + s.scanned, s.end - s.scanned)
             if newline == NULL:
                 s.scanned = s.end
@@ -474,7 +585,7 @@ cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
         if batch != NULL:       # NULL: a change of slab has sealed the last free one
             batch_seal(batch, outlet_position(s, s.begin), s.mark)
         progress_line_ended(&s.progress, outlet_position(s, s.begin), s.mark)
-    return room and outlet_flush(s, now_ns)
+    return room and (outlet_flush(s, now_ns) or not outlet_is_burst(s))
 
 
 cdef bint outlet_read(outlet_t *s) noexcept nogil:
@@ -515,6 +626,20 @@ cdef void outlet_serve(outlet_t *s) noexcept nogil:
         s.abandoning = False
 
 
+cdef void outlet_look_for_fatal(outlet_t *s, int64_t now_ns) noexcept nogil:
+    """After a fatal error the client sends nothing, and keeps what it has for ever, because nothing times out.
+
+    So it has to give everything back, for a new one. Asked again: an answer may put lines into its queue once more.
+    """
+    cdef char why[8]
+    s.call = CALL_NONE
+    s.fatal = s.fatal or rdk.fatal_error(s.rk, why, sizeof(why)) != RDK_ERR_NONE
+    if s.fatal and s.in_flight + s.letters_flying > 0:
+        rdk.purge(s.rk, RDK_PURGE_QUEUE_AND_INFLIGHT | RDK_PURGE_NON_BLOCKING)
+    elif s.fatal and now_ns >= s.call_again_ns:
+        s.call = CALL_RENEW
+
+
 cdef int64_t outlet_undelivered(outlet_t *s) noexcept nogil:
     return s.pending_count + s.returned_count + s.in_flight
 
@@ -527,6 +652,7 @@ cdef int64_t outlet_kept(const outlet_t *s) noexcept nogil:
 cdef int outlet_round(outlet_t *s) noexcept nogil:
     """Everything that can be done without waiting. Returns the milliseconds to wait for events, -1 to end."""
     cdef int64_t now_ns = monotonic_ns()
+    cdef int64_t gathered_ns
     cdef bint room
     cdef int i
     outlet_seal_empty(s)
@@ -564,11 +690,18 @@ cdef int outlet_round(outlet_t *s) noexcept nogil:
         return -1
     if s.transactional:
         outlet_transact(s, now_ns)      # again: this round may have come to the cut
-        if s.call != CALL_NONE:
-            return 0
+    else:
+        outlet_look_for_fatal(s, now_ns)
+    if s.call != CALL_NONE:
+        return 0
     if s.stopping or s.abandoning:
         return CLOSING_WAIT_MS
-    return FULL_WAIT_MS if s.full else IDLE_WAIT_MS
+    if s.pending_count + s.returned_count == 0:
+        return FULL_WAIT_MS if s.full else IDLE_WAIT_MS
+    gathered_ns = s.pending_since_ns + s.burst.gather_ns - now_ns
+    if outlet_may_begin_burst(s) and 0 < gathered_ns < FULL_WAIT_MS * <int64_t>1000000:
+        return <int>(gathered_ns // 1000000) + 1
+    return FULL_WAIT_MS
 
 
 cdef void outlet_destroy_client(rd_kafka_t *rk, rd_kafka_topic_t *rkt, rd_kafka_topic_t *letters_rkt,
@@ -640,6 +773,14 @@ cdef void outlet_run(outlet_t *s) noexcept nogil:
     notice_post(&s.client.notices, NOTICE_CLOSED, 0, b"")
 
 
+cdef double number_in(dict config, str name, double default) except? -1:
+    """The value of a property that the outlet goes by too."""
+    try:
+        return float(config.get(name, default))
+    except ValueError:
+        raise ValueError(f"{name} is {config[name]!r}, expected a number") from None
+
+
 cdef class Outlet:
     """Reads the Calculator's STDOUT, wraps each line in a dataframe and produces it to one topic.
 
@@ -685,8 +826,12 @@ cdef class Outlet:
             raise OSError(errno, "eventfd")
         turnstile_open(&s.gate)
         kernels_select(cpu_best_isa())
+        s.burst = burst_limits(<int>number_in(config, "batch.num.messages", 10000),
+                               <size_t>min(number_in(config, "batch.size", 1e6),
+                                           number_in(config, "message.max.bytes", 1e6)),
+                               number_in(config, "linger.ms", 5))
         s.buffer = <uint8_t *>malloc(s.capacity + FRAMING_PADDING)
-        s.pending = <rd_kafka_message_t *>malloc(PRODUCE_BATCH * sizeof(rd_kafka_message_t))
+        s.pending = <rd_kafka_message_t *>malloc(s.burst.max_lines * sizeof(rd_kafka_message_t))
         if marker_open(&s.progress.marker, <const uint8_t *><const char *>marker_prefix, len(marker_prefix)) != 0:
             raise ValueError("the marker's prefix is too long")
         if s.propagate_key and keys_open(&s.progress.keys, propagate_keys_of) != 0:
@@ -706,7 +851,8 @@ cdef class Outlet:
 
     cdef int make_client(self) except -1:
         cdef outlet_t *s = self.s
-        s.rk = client_new(RDK_PRODUCER, self.config, &s.client, on_delivery, NULL, NULL)
+        s.rk = client_new(
+            RDK_PRODUCER, {**self.config, "linger.ms": HAND_OVER_MS}, &s.client, on_delivery, NULL, NULL)
         s.main_queue = rdk.queue_get_main(s.rk)
         rdk.queue_io_event_enable(s.main_queue, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
         return 0
@@ -726,12 +872,17 @@ cdef class Outlet:
             return
         s.rkt = partition_topic_new(s.rk, self.topic, s.propagate_key) if rkt != NULL else NULL
         s.letters_rkt = rdk.topic_new(s.rk, self.dead_letter_topic, NULL) if letters_rkt != NULL else NULL
-        s.partition = RDK_PARTITION_UA
+        partitions_forget(&s.partitions)
         with nogil:
             outlet_destroy_client(rk, rkt, letters_rkt, main_queue)
         s.fatal = s.ready = s.open = s.aborting = False
-        s.aborts += 1
-        progress_open_transaction(&s.progress, False)
+        s.renewals += 1
+        if s.transactional:
+            s.aborts += 1
+            progress_open_transaction(&s.progress, False)
+        else:
+            outlet_end_groups(s)
+            s.retry_at_ns = monotonic_ns() + RETRY_MS * <int64_t>1000000    # should every client end like this one
 
     def __dealloc__(self):
         if self.s != NULL:
@@ -746,6 +897,8 @@ cdef class Outlet:
             free(self.s.pending)
             free(self.s.returned)
             keys_close(&self.s.progress.keys)
+            free(self.s.key)
+            free(self.s.partitions.under_way)
             progress_detach(&self.s.progress)
             close_if_open(self.s.wake_fd)
             close_if_open(self.s.client.notices.wake_fd)
@@ -774,7 +927,7 @@ cdef class Outlet:
                 self.take_topic_away()
                 outlet_end_groups(self.s)
                 self.s.rkt = partition_topic_new(self.s.rk, name, self.s.propagate_key)
-                self.s.partition = RDK_PARTITION_UA
+                partitions_forget(&self.s.partitions)
                 self.topic = name
             self.s.flow = PRODUCE
             self.s.last_error = 0
@@ -782,7 +935,7 @@ cdef class Outlet:
             self.leave()
 
     def bury_in(self, str topic) -> None:
-        """Dead letters go to ``topic`` from now on; None: nowhere, those of records wait, other lines are dropped."""
+        """Dead letters go to ``topic`` from now on; None: nowhere, those of records wait, those of lines are dropped."""
         cdef bytes name = topic.encode() if topic is not None else None
         self.enter()
         if name != self.dead_letter_topic:
@@ -792,6 +945,15 @@ cdef class Outlet:
             self.s.letters_retry_at_ns = 0
             self.s.letter_error = 0
             self.dead_letter_topic = name
+            if name is None:
+                outlet_drop_lines_letters(self.s)
+        self.leave()
+
+    def forget_letters(self) -> None:
+        """In a transaction: the inlet that posted letters is gone, and its records are read again with their letters."""
+        self.enter()
+        if self.s.transactional:
+            outlet_drop_letters(self.s)
         self.leave()
 
     def discard(self) -> None:
@@ -962,6 +1124,8 @@ cdef class Outlet:
             "last_error": s.last_error,
             "dead_letters_delivered": s.letters_delivered,
             "dead_letter_error": s.letter_error,
+            "dead_letters_waiting": outlet_letters_waiting(s),
+            "clients_renewed": s.renewals,
             "transaction_open": s.open,
             "transactions_committed": s.commits,
             "transactions_aborted": s.aborts,

@@ -88,15 +88,13 @@ cdef void outlet_letter_reported(outlet_t *s, letter_t *letter, const rd_kafka_m
         letter.state = LETTER_DELIVERED
         s.letters_delivered += 1
         s.letter_error = 0
-    elif s.transactional:
-        s.lost_code = m.err     # it comes again with its record
-    elif m.err == RDK_ERR__PURGE_QUEUE or m.err == RDK_ERR__PURGE_INFLIGHT:
-        pass                    # lines were given up, and it went with them: it is sent again
     elif s.at_most_once and not is_refusal(m.err) and rdk.message_status(m) != RDK_MSG_STATUS_NOT_PERSISTED:
         letter.state = LETTER_DELIVERED
         s.lines_lost += 1       # or not: the broker may have it, so it must not be sent again
-    else:
+    elif m.err != RDK_ERR__PURGE_QUEUE and m.err != RDK_ERR__PURGE_INFLIGHT:   # then it is sent again at once
         outlet_letter_failed(s, letter, m.err)
+    if m.err != RDK_ERR_NONE and s.transactional:
+        s.lost_code = m.err     # and what it was in is lost: it comes again with its record
 
 
 cdef void outlet_take_posted(outlet_t *s) noexcept nogil:
@@ -145,16 +143,48 @@ cdef bint outlet_send_letter(outlet_t *s, letter_t *letter) noexcept nogil:
 
 
 cdef void outlet_file_letters(outlet_t *s) noexcept nogil:
-    """Those at the front that are delivered: what waits for them may be acknowledged."""
+    """Let go of those that are delivered: what waits for them may be acknowledged. Records' letters in their order."""
+    cdef letters_t rest
     cdef letter_t *letter
-    while s.letters.first != NULL and s.letters.first.state == LETTER_DELIVERED:
-        letter = letters_take(&s.letters)
-        if letter.batch != NULL:
-            letter.batch.outstanding -= 1
+    cdef bint gap = False       # a record's letter before this one is not delivered
+    if s.letters.first == NULL:
+        return
+    memset(&rest, 0, sizeof(rest))
+    letter = letters_take(&s.letters)
+    while letter != NULL:
+        if letter.state != LETTER_DELIVERED or (gap and letter.batch == NULL):
+            gap = gap or letter.batch == NULL
+            letters_add(&rest, letter)
         else:
-            s.progress.letters.delivered = letter.number
-            progress_wake_inlet(&s.progress)
-        outlet_free_letter(s, letter)
+            if letter.batch != NULL:
+                letter.batch.outstanding -= 1
+            else:
+                s.progress.letters.delivered = letter.number
+                progress_wake_inlet(&s.progress)
+            outlet_free_letter(s, letter)
+        letter = letters_take(&s.letters)
+    s.letters = rest
+
+
+cdef void outlet_drop_lines_letters(outlet_t *s) noexcept nogil:
+    """There is no stream for them any more: the lines are dropped, as if there had never been one."""
+    cdef letter_t *letter = s.letters.first
+    while letter != NULL:
+        if letter.batch != NULL and letter.state == LETTER_WAITS:
+            letter.state = LETTER_DELIVERED
+            s.lines_unproducible += 1
+            notice_post(&s.client.notices, NOTICE_UNPRODUCIBLE, 0, b"the dead letter stream that it waited for is gone")
+        letter = letter.next
+    outlet_file_letters(s)
+
+
+cdef int64_t outlet_letters_waiting(outlet_t *s) noexcept nogil:
+    cdef letter_t *letter = s.letters.first
+    cdef int64_t waiting = s.progress.letters.posted.first != NULL
+    while letter != NULL:
+        waiting += 1
+        letter = letter.next
+    return waiting
 
 
 cdef void outlet_drop_letters(outlet_t *s) noexcept nogil:

@@ -40,7 +40,7 @@ cdef bint outlet_may_send_letters(outlet_t *s) noexcept nogil:
     """A letter that comes between a cut and its commit belongs to the next transaction."""
     cdef int state
     if not s.transactional:
-        return True
+        return not s.fatal
     state = cut_state(&s.progress.cut)
     return s.ready and not s.fatal and not s.aborting \
         and (state == CUT_NONE or state == CUT_ASKED or state == CUT_ANYWHERE) and outlet_begin(s)
@@ -63,13 +63,17 @@ cdef void outlet_fail(outlet_t *s, int code, const char *why) noexcept nogil:
         notice_post(&s.client.notices, NOTICE_ABORTED, code, why)
 
 
+cdef void cut_drop_offsets(cut_t *cut) noexcept nogil:
+    cdef void *offsets = cut_take_offsets(cut)
+    cdef void *group = cut_take_group(cut)
+    if offsets != NULL:
+        rdk.topic_partition_list_destroy(<rd_kafka_topic_partition_list_t *>offsets)
+    if group != NULL:
+        rdk.consumer_group_metadata_destroy(group)
+
+
 cdef void outlet_drop_offsets(outlet_t *s) noexcept nogil:
-    cdef cut_t *cut = &s.progress.cut
-    if cut.offsets != NULL:
-        rdk.topic_partition_list_destroy(<rd_kafka_topic_partition_list_t *>cut.offsets)
-    if cut.group != NULL:
-        rdk.consumer_group_metadata_destroy(cut.group)
-    cut.offsets = cut.group = NULL
+    cut_drop_offsets(&s.progress.cut)
     s.offsets_sent = False
 
 

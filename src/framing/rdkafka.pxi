@@ -86,7 +86,7 @@ cdef extern from "rdkafka_api.h" nogil:
     int RDK_PURGE_QUEUE_AND_INFLIGHT, RDK_PURGE_NON_BLOCKING, RDK_DESTROY_NO_CONSUMER_CLOSE
     int RDK_MSG_STATUS_NOT_PERSISTED
     int RDK_ERR_NONE, RDK_ERR__QUEUE_FULL, RDK_ERR__ASSIGN_PARTITIONS, RDK_ERR__REVOKE_PARTITIONS
-    int RDK_ERR__PURGE_QUEUE, RDK_ERR__PURGE_INFLIGHT, RDK_ERR__FATAL
+    int RDK_ERR__PURGE_QUEUE, RDK_ERR__PURGE_INFLIGHT, RDK_ERR__FATAL, RDK_ERR__UNKNOWN_PARTITION
     int RDK_V_END, RDK_V_RKT, RDK_V_PARTITION, RDK_V_VALUE, RDK_V_KEY, RDK_V_OPAQUE, RDK_V_HEADERS
     int RDK_ERR_MSG_SIZE_TOO_LARGE, RDK_ERR_RECORD_LIST_TOO_LARGE, RDK_ERR_INVALID_RECORD
     ctypedef struct rdk_api_t:
@@ -183,8 +183,14 @@ cdef extern from "live.h" nogil:
     int64_t live_of(int)
 
 cdef extern from "partition.h" nogil:
+    ctypedef struct partitions_t:
+        int32_t *under_way
+        int32_t known, busy
     rd_kafka_topic_t *partition_topic_new(rd_kafka_t *, const char *, bint)
-    int partition_produce_first(rd_kafka_topic_t *, rd_kafka_message_t *, int32_t *)
+    int partition_produce_first(rd_kafka_topic_t *, rd_kafka_message_t *, int32_t *, partitions_t *)
+    void partitions_taken(partitions_t *, int32_t, int32_t)
+    void partitions_reported(partitions_t *, int32_t)
+    void partitions_forget(partitions_t *)
 
 cdef extern from "notices.h" nogil:
     enum:
@@ -234,6 +240,8 @@ cdef extern from "cut.h" nogil:
         void *group
     int cut_state(const cut_t *)
     bint cut_move(cut_t *, int, int)
+    void *cut_take_offsets(cut_t *)
+    void *cut_take_group(cut_t *)
 
 cdef extern from "delivery.h" nogil:
     int BATCHES

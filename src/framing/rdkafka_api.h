@@ -64,6 +64,7 @@ enum {
     RDK_DESTROY_NO_CONSUMER_CLOSE = 0x8,
     RDK_MSG_STATUS_NOT_PERSISTED = 0,
     RDK_ERR_NONE = 0,
+    RDK_ERR__UNKNOWN_PARTITION = -190,
     RDK_ERR__QUEUE_FULL = -184,
     RDK_ERR__ASSIGN_PARTITIONS = -175,
     RDK_ERR__REVOKE_PARTITIONS = -174,
@@ -141,6 +142,7 @@ typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, si
     X(rd_kafka_topic_t *, topic_new, (rd_kafka_t *, const char *, rd_kafka_topic_conf_t *))                            \
     X(rd_kafka_topic_conf_t *, default_topic_conf_dup, (rd_kafka_t *))                                                 \
     X(void, topic_conf_set_partitioner_cb, (rd_kafka_topic_conf_t *, rdk_partitioner_cb))                              \
+    X(int, topic_partition_available, (const rd_kafka_topic_t *, int32_t))                                             \
     X(int32_t, msg_partitioner_random, (const rd_kafka_topic_t *, const void *, size_t, int32_t, void *, void *))      \
     X(void, topic_destroy, (rd_kafka_topic_t *))                                                                       \
     X(void *, init_transactions, (rd_kafka_t *, int))                                                                  \

@@ -284,6 +284,12 @@ def _dead_letter_problems(facts: Facts) -> Iterator[CheckReport]:
             "it is tried again alone, nothing behind it is taken and nothing is lost; mend the Calculator, or set "
             "DEAD_LETTER_STREAM to put such records aside",
         )
+    if facts.dead_letter_stream is None and facts.inlet.get("dead_in_flight", 0) > 0:
+        yield CheckReport(
+            CRITICAL,
+            f"{_count(facts.inlet['dead_in_flight'], 'record')} wait for a dead letter stream, and there is none any "
+            "more; what is behind them is not acknowledged; set DEAD_LETTER_STREAM again",
+        )
     if facts.dead_letter_error is not None:
         yield CheckReport(
             CRITICAL,

@@ -66,17 +66,18 @@ def producer_properties(settings: Settings) -> dict[str, str]:
     """Properties of the outgoing side."""
     return {
         **_common(settings),
-        "linger.ms": "5",
+        "linger.ms": "5",  # for which the outlet gathers lines
         "batch.size": "1000000",
         "message.max.bytes": _DEFAULT_MESSAGE_MAX_BYTES,
+        "socket.timeout.ms": "10000",  # how long a partition waits for a leader that froze with a request in its hands
         **settings.kafka_options,
-        # Ours: nothing times out, because a line that timed out would be lost; one request at a time keeps the order
-        # over retries without idempotence, whose broker thread spins (docs/decisions).
+        # Ours: nothing times out, because a line that timed out would be lost; idempotence keeps the order when a
+        # request is sent again (docs/decisions).
         "message.timeout.ms": "0",
-        "max.in.flight.requests.per.connection": "1",
-        "enable.idempotence": "false",
+        "max.in.flight.requests.per.connection": "5",
+        "enable.idempotence": "true",
         "acks": "all",
-        "sticky.partitioning.linger.ms": "0",  # the outlet stays with a partition by itself
+        "sticky.partitioning.linger.ms": "0",  # the outlet chooses a partition for each request by itself
         **_of_guarantee(settings),
     }
 
@@ -84,7 +85,12 @@ def producer_properties(settings: Settings) -> dict[str, str]:
 def _of_guarantee(settings: Settings) -> dict[str, str]:
     match settings.processing_guarantee:
         case "at-most-once":
-            return {"message.send.max.retries": "0"}  # the broker may have what it did not confirm
+            return {
+                # The broker may have what it did not confirm, so nothing is sent again: idempotence wants it to be.
+                "enable.idempotence": "false",
+                "message.send.max.retries": "0",
+                "max.in.flight.requests.per.connection": "1",
+            }
         case "exactly-once":
             return {
                 # A zombie is fenced by the group's metadata in its commit, not by its name.
@@ -92,7 +98,6 @@ def _of_guarantee(settings: Settings) -> dict[str, str]:
                 "transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
                 # The transaction is over by then, and its records come again.
                 "message.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
-                "enable.idempotence": "true",
                 # librdkafka's send_offsets_to_transaction waits for the group's coordinator beyond its timeout, until
                 # any broker's connection changes its state (its issues 5456 and 5511). So there are connections to
                 # all brokers, and an idle one is closed and made again every 10 s.

@@ -490,8 +490,10 @@ class Relay:
         if self._run is not None:
             self._stdin_fd = self._inlet.take_stdin()
         inlet_end, self._inlet, self._inlet_end = self._inlet_end, None, None
+        self._inquest, self.poison = Inquest(), None
         # A stop in the meantime waits for its commit as well.
         await asyncio.shield(self._close(inlet_end, deadline_s, destroy_deadline_s))
+        self._outlet.forget_letters()
 
     def _close(self, end: StreamEnd, deadline_s: float, destroy_deadline_s: float) -> asyncio.Task[None]:
         closing = end.close(deadline_s, destroy_deadline_s)
@@ -559,7 +561,8 @@ class Relay:
         if self._inlet is not None:
             counters = self._inlet.snapshot()
             answered = counters["unacknowledged"] - counters["unanswered"]
-        return answered == 0 and self._delivered()
+        letters = self._outlet.snapshot()["dead_letters_waiting"]
+        return answered == 0 and letters == 0 and self._delivered()
 
     async def _until(self, condition: Callable[[], bool], deadline_s: float) -> bool:
         end_s = time.monotonic() + deadline_s
@@ -687,7 +690,9 @@ class Relay:
             log.warning("transaction aborted; its records will be written again", why=text, code=code)
             if self._run is None and self._inlet is not None:
                 self._inlet.forget()
-            elif self._outlet.voided and not self._run_exited:
+            elif (
+                self._outlet.voided and not self._run_exited and not (self._inlet is not None and self._inlet.recall())
+            ):
                 self._fault_is_ours = True
                 self._fail_run(f"the Kafka transaction was aborted: {text}")
         elif kind == "letter-refused":

@@ -170,6 +170,7 @@ _OWNED_KAFKA_OPTIONS = {
     "bootstrap.servers": "set KAFKA_DSN",
     "group.id": "set KAFKA_CONSUMER_GROUP",
     "metadata.broker.list": "set KAFKA_DSN",
+    "queue.buffering.max.ms": "set linger.ms",
     "sasl.mechanism": "set KAFKA_SASL_MECHANISM",
     "sasl.mechanisms": "set KAFKA_SASL_MECHANISM",
     "sasl.password": "set KAFKA_SASL_PASSWORD",

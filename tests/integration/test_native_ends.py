@@ -23,10 +23,15 @@ CONFIG = {
     "linger.ms": "5",
     "batch.size": "1000000",
     "message.timeout.ms": "0",
-    "max.in.flight.requests.per.connection": "1",
+    "enable.idempotence": "true",
     "sticky.partitioning.linger.ms": "0",
 }
 MSG_SIZE_TOO_LARGE = 10
+NOT_LEADER_OR_FOLLOWER = 6
+NOT_ENOUGH_REPLICAS = 19
+OUT_OF_ORDER_SEQUENCE_NUMBER = 45
+INVALID_PRODUCER_EPOCH = 47
+UNKNOWN_PRODUCER_ID = 59
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +91,13 @@ class Running:
 def an_inlet(cluster: Mock, outlet: Outlet) -> Inlet:
     """Return one that has not run."""
     return Inlet(
-        CONFIG | {"bootstrap.servers": cluster.bootstrap_servers, "group.id": "group", "auto.offset.reset": "earliest"},
+        CONFIG
+        | {
+            "log_level": "0",
+            "bootstrap.servers": cluster.bootstrap_servers,
+            "group.id": "group",
+            "auto.offset.reset": "earliest",
+        },
         "in",
         outlet,
         max_in_flight_records=1000,
@@ -180,6 +191,99 @@ def test_refused_batches_keep_their_order(cluster: Mock, refusals: int) -> None:
         running.stdout.write(lines(0, 50))
         running.wait("lines_delivered", 50)
     assert values(cluster, "out", 50) == list(range(50))
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (OUT_OF_ORDER_SEQUENCE_NUMBER,),
+        (0, OUT_OF_ORDER_SEQUENCE_NUMBER),
+        (0, NOT_ENOUGH_REPLICAS, UNKNOWN_PRODUCER_ID),
+        (OUT_OF_ORDER_SEQUENCE_NUMBER, 0, OUT_OF_ORDER_SEQUENCE_NUMBER),
+    ],
+)
+def test_a_fatal_error_makes_a_new_client_that_gets_all_that_is_undelivered(
+    cluster: Mock, answers: tuple[int, ...]
+) -> None:
+    """The idempotent producer gives up: what it had goes to the next one, in order, and is not lost."""
+    cluster.answer_with(PRODUCE, *answers)
+    cluster.slow_down(20)  # so that more is gathered behind each request
+    with Running(cluster, "out") as running:
+        feeder = threading.Thread(target=lambda: running.stdout.write(lines(0, 4000)))
+        feeder.start()
+        running.wait("lines_delivered", 4000)
+        feeder.join()
+        counters = running.outlet.snapshot()
+        assert counters["clients_renewed"] == sum(
+            error in (OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID) for error in answers
+        )
+        assert (counters["undelivered"], counters["lines_abandoned"]) == (0, 0)
+        assert "fatal" in [kind for kind, _, _ in running.outlet.notices()]
+    assert values(cluster, "out", 4000) == list(range(4000))
+
+
+def test_an_epoch_that_is_refused_is_no_end(cluster: Mock) -> None:
+    """The client takes another one by itself; what was refused comes again, in order."""
+    cluster.answer_with(PRODUCE, 0, INVALID_PRODUCER_EPOCH, 0, UNKNOWN_PRODUCER_ID)
+    with Running(cluster, "out") as running:
+        feeder = threading.Thread(target=lambda: running.stdout.write(lines(0, 4000)))
+        feeder.start()
+        running.wait("lines_delivered", 4000)
+        feeder.join()
+        assert running.outlet.snapshot()["clients_renewed"] == 0
+    assert values(cluster, "out", 4000) == list(range(4000))
+
+
+def test_a_client_that_failed_and_has_nothing_under_way_is_renewed_too(cluster: Mock) -> None:
+    """The one line it had is delivered by the next one, and so is the line after that."""
+    cluster.answer_with(PRODUCE, OUT_OF_ORDER_SEQUENCE_NUMBER)
+    with Running(cluster, "out") as running:
+        running.stdout.write(lines(0, 1))
+        running.wait("lines_delivered", 1)
+        running.stdout.write(lines(1, 1))
+        running.wait("lines_delivered", 2)
+    assert values(cluster, "out", 2) == [0, 1]
+
+
+def test_a_new_leader_gets_no_line_before_the_old_one_has_answered() -> None:
+    """The old one stands still with a request in its hands, and refuses it in the end: its lines still come first."""
+    load(kafka.librdkafka_path())
+    mock = Mock("out", brokers=2)
+    mock.lead("out", 1)
+    mock.answer_late_with(1, PRODUCE, NOT_LEADER_OR_FOLLOWER, 3000)
+    # It hears of another leader while the old one is silent: not over the connection that waits for the answer.
+    soon = {"topic.metadata.refresh.interval.ms": "50", "enable.sparse.connections": "false"}
+    CONFIG.update(soon)
+    try:
+        with Running(mock, "out") as running:
+            running.stdout.write(lines(0, 10))
+            wait_for(lambda: mock.errors_left(1, PRODUCE) == 0, "the old leader has the request")
+            mock.lead("out", 2)
+            running.stdout.write(lines(10, 10))
+            running.wait("lines_delivered", 20)
+        assert values(mock, "out", 20) == list(range(20))
+    finally:
+        for name in soon:
+            del CONFIG[name]
+        mock.close()
+
+
+def test_no_thread_spins_while_a_request_is_under_way(cluster: Mock) -> None:
+    """Lines come on while the broker takes its time: librdkafka has none of them to look at over and over."""
+    cluster.slow_down(2000)
+    with Running(cluster, "out") as running:
+        running.stdout.write(lines(0, 10))
+        wait_for(lambda: running.outlet.snapshot()["lines_read"] == 10, "the first lines are read")
+        began_s, used_s = time.monotonic(), time.process_time()
+        for number in range(10, 60):
+            running.stdout.write(lines(number, 1))
+            time.sleep(0.02)
+        used_s = time.process_time() - used_s
+        assert used_s < 0.4 * (time.monotonic() - began_s), f"{used_s:.2f} s of a core"
+        assert running.outlet.snapshot()["lines_delivered"] == 0
+        cluster.slow_down(0)
+        running.wait("lines_delivered", 60)
+    assert values(cluster, "out", 60) == list(range(60))
 
 
 def test_lines_given_up_among_refused_ones_free_their_slabs(cluster: Mock) -> None:

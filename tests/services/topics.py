@@ -156,6 +156,17 @@ class Kafka:
         """The topic's partition numbers in order."""
         return sorted(self._admin.list_topics(topic, timeout=5).topics[topic].partitions)
 
+    def leader(self, topic: str, partition: int = 0, timeout_s: float = 1.0) -> int:
+        """The node that leads the partition; -1 when there is none, or nobody answers."""
+        try:
+            return self._admin.list_topics(topic, timeout=timeout_s).topics[topic].partitions[partition].leader
+        except (KafkaException, KeyError):
+            return -1
+
+    def ask_for_preferred_leader(self, topic: str, partition: int = 0) -> None:
+        """Let the first replica lead; it has to be in sync. The answer, when all brokers know, is not waited for."""
+        self._admin.elect_leaders(ElectionType.PREFERRED, [TopicPartition(topic, partition)])
+
     def end_offsets(self, topic: str, *, stable: bool = False) -> dict[int, int]:
         """The next offset of each partition, or with ``stable`` that of its first open transaction."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]

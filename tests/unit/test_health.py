@@ -111,6 +111,7 @@ SUPERVISOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
         "warning",
         ["3 lines ", "the broker does not take", "the last at 2026-03-01 11:59:00 UTC"],
     ),
+    ({"inlet": {**INLET, "dead_in_flight": 2}}, "critical", ["2 records wait", "DEAD_LETTER_STREAM"]),
     ({"poison": "events, partition 2, offset 7"}, "critical", ["events, partition 2, offset 7", "DEAD_LETTER_STREAM"]),
     (
         {"dead_letter_stream": "dead", "dead_letter_error": "Broker: Unknown topic or partition"},

@@ -178,6 +178,7 @@ def test_kafka_options_are_read() -> None:
     "name",
     [
         "enable.auto.commit", "enable.auto.offset.store", "group.id", "bootstrap.servers", "enable.idempotence",
+        "queue.buffering.max.ms",
         "transactional.id", "partition.assignment.strategy", "auto.offset.reset", "max.in.flight",
         "max.in.flight.requests.per.connection", "message.timeout.ms", "security.protocol", "sasl.password", "acks",
     ],
