@@ -145,11 +145,16 @@ def test_orphans_are_buried(lonely: Start, place: str) -> None:
     process = lonely(place, ("sh", "-c", script))
     process.wait_log("calculator stderr", line="made")
     until(lambda: len(children(process.pid)) == 101, "a hundred orphans and the Calculator")
-    calculator = next(pid for pid in children(process.pid) if field(pid, "Name") == "cat")
+    until(lambda: _named_cat(process), "the shell has become cat")
+    (calculator,) = _named_cat(process)
     for pid in set(children(process.pid)) - {calculator}:
         os.kill(pid, signal.SIGKILL)
     until(lambda: children(process.pid) == [calculator], "no zombie", deadline_s=3.0)
     assert process.terminate() == 0
+
+
+def _named_cat(process: Supervised) -> list[int]:
+    return [pid for pid in children(process.pid) if field(pid, "Name") == "cat"]
 
 
 # -------------------------------------------------------------------- exit statuses
