@@ -426,7 +426,8 @@ class Relay:
         try:
             await self._restart(why)
         finally:
-            self._end_at_s = None
+            if self._stop_end_s == math.inf:  # a stop that began meanwhile has set its own
+                self._end_at_s = None
 
     def _delivered(self) -> bool:
         """Whether nothing waits for the outgoing topic; a producer's whole lines may wait for the next as well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -191,7 +192,8 @@ class Supervised:
     def send(self, number: int) -> None:
         """Send a signal to the Supervisor alone; nothing if it has ended."""
         if self._started.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # as PID 1 it is gone before unshare is
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """SIGKILL to the Supervisor alone; returns when it is gone."""
