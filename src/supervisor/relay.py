@@ -30,6 +30,7 @@ from supervisor import kafka
 from supervisor._framing import Inlet, Outlet, live, load
 from supervisor.calculator import ExitStatus, Run
 from supervisor.consumer_renewal import ConsumerRenewal
+from supervisor.ends import make_inlet, make_outlet
 from supervisor.errors import KafkaError
 from supervisor.logs import state_changed
 from supervisor.poison import Inquest, Suspect, Verdict
@@ -108,7 +109,7 @@ class Relay:
     async def start(self) -> None:
         """Bind librdkafka and start the outgoing side; raise KafkaError with librdkafka's reason if it refuses."""
         log.debug("librdkafka bound", version=load(kafka.librdkafka_path()))
-        self._outlet = self._make_outlet(self._settings)
+        self._outlet = make_outlet(self._settings)
         self._outlet.bury_in(self._settings.dead_letter_stream)
         self._outlet_end = StreamEnd("outgoing", "", self._outlet, self._on_outlet_notice, renews_client=True)
 
@@ -262,7 +263,7 @@ class Relay:
         # Without a route nothing is handled: the ends stay as they are until the next one.
         settings = self._settings if route is None else self._environment.with_kv(route.settings)
         renew = renewal(self._settings, settings)
-        new_outlet = self._make_outlet(settings) if renew is Renewal.RUN else None
+        new_outlet = make_outlet(settings) if renew is Renewal.RUN else None
         in_force = self.route
         if new_outlet is not None and route is not None and self.route is None and not self._untouched():
             # Lines that were read before there was a route go to it by the end that has them, and then it changes.
@@ -279,8 +280,9 @@ class Relay:
         try:
             if old is not None and (incoming_changed or outgoing_changed or fresh_run):
                 await self._drain(f"route changes to {_describe(route)}", fresh_run=fresh_run)
-            outlet = new_outlet or self._outlet
-            new_inlet = self._make_inlet(_incoming(route) or "", settings, outlet) if new_inlet_needed else None
+            new_inlet = (
+                make_inlet(_incoming(route) or "", settings, new_outlet or self._outlet) if new_inlet_needed else None
+            )
             if incoming_changed:
                 await self._end_inlet()
             if new_outlet is not None:
@@ -298,6 +300,8 @@ class Relay:
             raise
         finally:
             self._ends_in_place.set()
+            # A cancelled task's traceback keeps this frame alive: what was made and not used is to go now.
+            new_outlet = new_inlet = None
         self._resume()
 
     def _untouched(self) -> bool:
@@ -331,18 +335,18 @@ class Relay:
         async with self._changing:
             if self._inlet_end is None or self._inlet_end is not self._failed_end:
                 return  # a new route brought another one, or none
+            inlet = None
             try:
                 await self._finish_in_flight("the consumer is made anew", fresh_run=False)
                 self._outlet.hold()
                 if not await self._until(self._delivered, self._settings.adoption_graceperiod_s):
                     raise KafkaError("lines of the records in flight are not delivered yet")
-                inlet = self._make_inlet(_incoming(self.route) or "", self._settings, self._outlet)
-            except KafkaError:
+                inlet = make_inlet(_incoming(self.route) or "", self._settings, self._outlet)
+                await self._end_inlet()
+                self._begin_inlet(inlet, self.route)
+            finally:
+                inlet = None  # as in `_adopt`
                 self._resume()
-                raise
-            await self._end_inlet()
-            self._begin_inlet(inlet, self.route)
-            self._resume()
 
     def _resume(self) -> None:
         """Let the records of the route in force flow, if it lets them."""
@@ -445,42 +449,6 @@ class Relay:
     def _in_flight(self) -> dict[str, int]:
         unacknowledged = self._inlet.snapshot()["unacknowledged"] if self._inlet is not None else 0
         return {"records": unacknowledged, "undelivered": self._outlet.snapshot()["undelivered"]}
-
-    def _make_outlet(self, settings: Settings) -> Outlet:
-        try:
-            return Outlet(
-                kafka.producer_properties(settings),
-                settings.node_id,
-                output_json=settings.output_json,
-                max_line_bytes=settings.max_line_bytes,
-                max_message_bytes=kafka.max_message_bytes(settings),
-                max_slab_bytes=kafka.SLAB_BYTES,
-                marker_prefix=settings.marker_prefix if settings.ack_mode == "marker" else b"",
-                transactional=settings.processing_guarantee == "exactly-once",
-                at_most_once=settings.processing_guarantee == "at-most-once",
-                propagate_keys_of=settings.max_in_flight_records if settings.propagate_key else 0,
-            )
-        except ValueError as error:
-            raise KafkaError(f"the Kafka producer cannot be made: {error}; look at the KAFKA_ settings") from None
-
-    def _make_inlet(self, topic: str, settings: Settings, outlet: Outlet) -> Inlet:
-        try:
-            return Inlet(
-                kafka.consumer_properties(settings, topic),
-                topic,
-                outlet,
-                max_in_flight_records=settings.max_in_flight_records,
-                max_in_flight_bytes=settings.max_in_flight_bytes,
-                ack_readahead_bytes=settings.ack_readahead_bytes,
-                ack_idle_s=settings.ack_idle_s,
-                revoke_grace_s=settings.adoption_graceperiod_s,
-                input_newlines=settings.input_newlines,
-                ack_mode=settings.ack_mode,
-                commit_ahead=settings.processing_guarantee == "at-most-once",
-                transactional=settings.processing_guarantee == "exactly-once",
-            )
-        except (ValueError, OSError) as error:
-            raise KafkaError(f"the Kafka consumer cannot be made: {error}; look at the KAFKA_ settings") from None
 
     async def _end_inlet(
         self, deadline_s: float = FLUSH_DEADLINE_S, destroy_deadline_s: float = DESTROY_DEADLINE_S

@@ -93,3 +93,84 @@ def test_a_line_that_the_dead_letter_stream_refuses_too_is_dropped(
     process.wait_log("line dropped: the broker does not take it")
     kafka.wait_committed(names.group, incoming, 3)
     assert process.status()["outlet"]["lines_unproducible"] == 1
+
+
+@pytest.mark.parametrize("ack_mode", ["line", "marker"])
+def test_exactly_once_holds_for_lines_and_letters_over_a_kill(
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, *, ack_mode: str
+) -> None:
+    """Rejected values in full flow: each line and each letter once, though the Supervisor is killed in between."""
+    incoming = kafka.create_topic(names.topic("in"), 2)
+    outgoing, dead = kafka.create_topic(names.topic("out")), kafka.create_topic(names.topic("dead"))
+    values = [b"a%d\nb" % n if n % 50 == 7 else b"%d" % n for n in range(8000)]
+    kafka.produce(incoming, values)
+    manager.route(incoming, outgoing)
+    env = {
+        "ACK_MODE": ack_mode,
+        "PROCESSING_GUARANTEE": "exactly-once",
+        "INPUT_NEWLINES": "reject",
+        "DEAD_LETTER_STREAM": dead,
+        "KAFKA_OPTIONS": "session.timeout.ms=6000",
+    }
+    first = supervisor_process(("cat",), env=env)
+    first.wait_counter("outlet", "dead_letters_delivered", 20)
+    first.kill()
+    second = supervisor_process(("cat",), env=env)
+    kafka.wait_committed(names.group, incoming, len(values), deadline_s=60)
+    kafka.wait_stable(outgoing)
+    kafka.wait_stable(dead)
+    letters = [letter.value for letter in kafka.read(dead)]
+    assert sorted(letters, key=str) == sorted((value for value in values if value.startswith(b"a")), key=str)
+    lines = [frame.value for frame in persistence(outgoing).read()]
+    assert sorted(lines) == sorted(value.decode() for value in values if not value.startswith(b"a"))
+    assert second.terminate() == 0
+
+
+def test_a_missing_stream_holds_exactly_once_up_without_doubling_or_a_restart(
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
+) -> None:
+    """The Calculator goes on running, the check says what is missing, and all goes on when it is there."""
+    incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
+    dead = names.topic("dead")
+    values = [b"1", b"2", b"a\nb", b"3", b"c\nd", b"4"]
+    kafka.produce(incoming, values)
+    manager.route(incoming, outgoing)
+    process = supervisor_process(
+        ("cat",),
+        env={
+            "ACK_MODE": "line",
+            "PROCESSING_GUARANTEE": "exactly-once",
+            "INPUT_NEWLINES": "reject",
+            "DEAD_LETTER_STREAM": dead,
+            "KAFKA_OPTIONS": "topic.metadata.propagation.max.ms=500",
+        },
+    )
+    process.wait_log("the dead letter stream does not take a record; it waits, and all behind it")
+    assert f"'{dead}'" in process.status()["checks"]["supervisor"]["output"]
+    assert [frame.value for frame in persistence(outgoing).read()] == ["1", "2"], "what is before it is committed"
+    kafka.create_topic(dead)
+    kafka.wait_committed(names.group, incoming, len(values), deadline_s=30)
+    assert [letter.value for letter in kafka.read(dead)] == [b"a\nb", b"c\nd"]
+    assert [frame.value for frame in persistence(outgoing).read(4)] == ["1", "2", "3", "4"]
+    assert process.status()["restarts"] == 0
+    assert process.terminate() == 0
+
+
+def test_a_stream_that_is_taken_away_holds_no_line_up(
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
+) -> None:
+    """The letter of a line waits for a topic that never comes; without the stream the line is dropped, and said."""
+    incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
+    kafka.produce(incoming, [b"1", b"x" * 2000, b"2"])
+    manager.put("dead_letter_stream", names.topic("never"))
+    manager.route(incoming, outgoing)
+    process = supervisor_process(
+        ("cat",), env={"MAX_LINE_BYTES": "1000", "KAFKA_OPTIONS": "topic.metadata.propagation.max.ms=500"}
+    )
+    process.wait_log("the dead letter stream does not take a record; it waits, and all behind it")
+    assert kafka.committed(names.group, incoming).get(0, 0) <= 1
+    manager.put("dead_letter_stream", None)
+    process.wait_log("line dropped: the broker does not take it")
+    kafka.wait_committed(names.group, incoming, 3)
+    assert [frame.value for frame in persistence(outgoing).read(2)] == ["1", "2"]
+    assert process.terminate() == 0

@@ -49,3 +49,22 @@ def test_keys_survive_the_calculator_and_its_crashes(
     if "PROCESSING_GUARANTEE" in mode:
         assert len(found) == len(answered)
     assert process.terminate() == 0
+
+
+def test_keys_are_right_behind_a_change_of_the_incoming_topic(
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
+) -> None:
+    """The Calculator goes on, and so does the count of its lines; what is read now is another topic."""
+    first, second, outgoing = (kafka.create_topic(names.topic(role)) for role in ("in1", "in2", "out"))
+    for topic in (first, second):
+        kafka.produce(topic, [b"%s %d" % (topic[-1:].encode(), n) for n in range(500)],
+                      keys=[b"%s %d" % (topic[-1:].encode(), n) for n in range(500)])  # fmt: skip
+    manager.route(first, outgoing)
+    process = supervisor_process(("cat",), env=KEYED)
+    kafka.wait_committed(names.group, first, 500)
+    manager.route(second, outgoing)
+    kafka.wait_committed(names.group, second, 500)
+    found = persistence(outgoing).read(1000)
+    assert len(found) == 1000
+    assert [frame.record.key for frame in found] == [frame.value.encode() for frame in found]
+    assert process.status()["restarts"] == 0
