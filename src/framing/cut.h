@@ -31,7 +31,7 @@ typedef enum {
 typedef struct {
     atomic_int state;
     int64_t mark;
-    const char *why; /* of CUT_ABORT */
+    const char *why;         /* of CUT_ABORT */
     _Atomic(void *) offsets; /* rd_kafka_topic_partition_list_t, NULL: lines alone; who takes it destroys it */
     _Atomic(void *) group;   /* rd_kafka_consumer_group_metadata_t, likewise */
 } cut_t;
