@@ -30,7 +30,7 @@ cdef extern from "envelope.h" nogil:
     size_t json_escaped_size(const kernels_t *k, const uint8_t *src, size_t n) noexcept
 
     struct envelope:
-        pass
+        size_t raw_head_size
     int envelope_init(envelope *envelope, const kernels_t *k, const uint8_t *wsp, size_t n) noexcept
     void envelope_free(envelope *envelope) noexcept
     void envelope_stamp(envelope *envelope, int64_t ts_ms) noexcept

@@ -28,6 +28,7 @@ typedef struct letter_s {
     void *headers;  /* rd_kafka_headers_t, owned */
     batch_t *batch; /* a line's; NULL: a record's */
     int64_t number; /* a record's */
+    uint64_t hash;  /* a line's in a transaction, see refused.h */
     letter_state_t state;
     int given_up; /* librdkafka still has it, but nobody waits for it */
     int64_t copied_bytes;

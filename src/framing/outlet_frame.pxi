@@ -56,6 +56,7 @@ cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept
     cdef rd_kafka_message_t *m
     cdef uint8_t *envelope_at
     cdef int64_t key_bytes = -1
+    cdef uint64_t hash
     if n > s.max_line_bytes:
         return outlet_oversize(s, line)
     if s.flow == DISCARD:
@@ -73,17 +74,8 @@ cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept
     else:
         need = envelope_bound(&s.env, n)
     if need > s.max_message_bytes + FRAMING_PADDING and n >= EXACT_SIZE_FROM:
-        if outlet_buries(s):
-            batch = batch_open(&s.delivery)
-            if batch == NULL or not outlet_bury(s, line, n, batch, True, b"supervisor.UnproducibleLine",
-                                                b"the line, escaped, is larger than message.max.bytes"):
-                return False
-            batch.outstanding += 1
-            return True
-        s.lines_unproducible += 1
-        notice_post(&s.client.notices, NOTICE_UNPRODUCIBLE, RDK_ERR_MSG_SIZE_TOO_LARGE,
-                    b"the line, escaped, is larger than message.max.bytes")
-        return True
+        return outlet_bury_copy(s, line, n, outlet_hash(s, line, n), b"supervisor.UnproducibleLine",
+                                b"the line, escaped, is larger than message.max.bytes")
     if s.propagate_key:
         key_bytes = outlet_take_key(s)
         need += max(0, key_bytes)
@@ -103,6 +95,11 @@ cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept
         size = envelope_write_raw(&s.env, line, n, envelope_at, &repaired)
         s.lines_repaired += repaired > 0
         s.lines_not_json += s.output_json and check == JSON_INVALID
+    if s.refused.count > 0:
+        hash = outlet_hash_frame(s, envelope_at, size)
+        if refused_has(&s.refused, hash):
+            return outlet_bury_copy(s, envelope_at, size, hash, b"supervisor.UnproducibleLine",
+                                    b"the outgoing topic does not take a record of this size")
     s.delivery.current.used += size
     batch_add(&s.delivery, batch)
     m = &s.pending[s.pending_count]

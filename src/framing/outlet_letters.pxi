@@ -5,6 +5,11 @@ cdef enum:
     LETTER_REFUSED_RETRY_MS = 10000     # after a refusal: somebody has to raise a limit first
     LETTER_TAG = 1                      # in the opaque of a letter, which is no batch
 
+cdef enum:
+    LETTER_NO_ROOM
+    LETTER_NONE
+    LETTER_MADE
+
 
 cdef rd_kafka_headers_t *letter_headers(progress_t *p, const char *stage, const char *cause, const char *why,
                                         const char *topic) noexcept nogil:
@@ -27,33 +32,53 @@ cdef bint outlet_buries(const outlet_t *s) noexcept nogil:
     return s.letters_rkt != NULL and s.flow != DISCARD
 
 
-cdef bint outlet_bury(outlet_t *s, const void *value, size_t n, batch_t *batch, bint copied, const char *cause,
-                      const char *why) noexcept nogil:
-    """A line that cannot become a record gets a dead letter. Returns False if there is no room for its copy."""
+cdef int outlet_bury(outlet_t *s, const void *value, size_t n, batch_t *batch, bint copied, uint64_t hash,
+                     const char *cause, const char *why) noexcept nogil:
+    """A line that cannot become a record gets a dead letter: one more of its batch is outstanding then.
+
+    ``hash`` knows it again in a transaction, else 0. Returns LETTER_NO_ROOM for its copy, LETTER_NONE if there is no
+    stream that takes it, LETTER_MADE.
+    """
     cdef letter_t *letter
     cdef int64_t held = letterbox_bytes(&s.progress.letters)
+    if not outlet_buries(s) or (hash != 0 and refused_has(&s.refused_letters, hash)):
+        return LETTER_NONE
     if copied and held > 0 and held + <int64_t>n > LETTERS_MAX_BYTES:
-        return False
+        return LETTER_NO_ROOM
     letter = letter_new(&s.progress.letters, value, n, NULL, 0, copied)
     if letter == NULL:
-        return False
+        return LETTER_NO_ROOM
     letter.batch = batch
+    letter.hash = hash
+    batch.outstanding += 1
     letter.headers = letter_headers(&s.progress, b"KAFKA_PRODUCE", cause, why, rdk.topic_name(s.letters_rkt)
                                     if s.rkt == NULL else rdk.topic_name(s.rkt))
     letters_add(&s.letters, letter)
-    return True
+    return LETTER_MADE
+
+
+cdef bint outlet_bury_copy(outlet_t *s, const uint8_t *value, size_t n, uint64_t hash, const char *cause,
+                           const char *why) noexcept nogil:
+    """A line that is not a record yet: a dead letter, or dropped and said. False: no room, wait."""
+    cdef batch_t *batch
+    cdef int made = LETTER_NONE
+    if outlet_buries(s) and not outlet_is_void(s):
+        batch = batch_open(&s.delivery)
+        made = LETTER_NO_ROOM if batch == NULL else outlet_bury(
+            s, value, n, batch, True, hash, cause, why)
+    if made == LETTER_NONE:
+        s.lines_unproducible += 1
+        notice_post(&s.client.notices, NOTICE_UNPRODUCIBLE, RDK_ERR_MSG_SIZE_TOO_LARGE, why)
+    return made != LETTER_NO_ROOM
 
 
 cdef bint outlet_oversize(outlet_t *s, const uint8_t *line) noexcept nogil:
     """A line over the limit: its beginning becomes a dead letter, or all of it is dropped. False: no room, wait."""
-    cdef batch_t *batch
-    if outlet_buries(s) and not outlet_is_void(s):
-        batch = batch_open(&s.delivery)
-        if batch == NULL or not outlet_bury(s, line, s.max_line_bytes, batch, True, b"supervisor.LineTooLong",
-                                            b"the line is longer than MAX_LINE_BYTES; this is its beginning"):
-            s.letters_full = True
-            return False
-        batch.outstanding += 1
+    if outlet_buries(s) and not outlet_is_void(s) and not outlet_bury_copy(
+            s, line, s.max_line_bytes, outlet_hash(s, line, s.max_line_bytes), b"supervisor.LineTooLong",
+            b"the line is longer than MAX_LINE_BYTES; this is its beginning"):
+        s.letters_full = True
+        return False
     s.lines_oversize += 1
     notice_post(&s.client.notices, NOTICE_OVERSIZE_LINE, <int>s.max_line_bytes, b"")
     return True
@@ -68,6 +93,7 @@ cdef void outlet_letter_failed(outlet_t *s, letter_t *letter, int error) noexcep
     """It was not taken. A line's is then dropped, as where there is no stream for it; a record's is offered again."""
     cdef bint refused = is_refusal(error)
     if refused and letter.batch != NULL:
+        refused_add(&s.refused_letters, letter.hash)    # should it come again: with its transaction
         s.lines_unproducible += 1
         notice_post(&s.client.notices, NOTICE_UNPRODUCIBLE, error, rdk.err2str(error))
         letter.state = LETTER_DELIVERED

@@ -16,12 +16,37 @@ cdef void outlet_error(outlet_t *s, int error) noexcept nogil:
 cdef void outlet_drop(outlet_t *s, const rd_kafka_message_t *m, int error) noexcept nogil:
     """The broker does not take it: a dead letter, or nothing."""
     cdef batch_t *batch = <batch_t *>m._private
-    if outlet_buries(s) and outlet_bury(s, m.payload, m.len, batch, False, b"supervisor.UnproducibleLine",
-                                        rdk.err2str(error)):
-        return
+    cdef int made = outlet_bury(s, m.payload, m.len, batch, False, 0, b"supervisor.UnproducibleLine",
+                                rdk.err2str(error))
     batch.outstanding -= 1
+    if made == LETTER_MADE:
+        return
     s.lines_unproducible += 1
     notice_post(&s.client.notices, NOTICE_UNPRODUCIBLE, error, rdk.err2str(error))
+
+
+cdef uint64_t outlet_hash(const outlet_t *s, const uint8_t *line, size_t size) noexcept nogil:
+    """What a line is known by when its transaction comes again; 0 where there is none."""
+    return refused_hash(line, size) if s.transactional else 0
+
+
+cdef uint64_t outlet_hash_frame(const outlet_t *s, const uint8_t *frame, size_t size) noexcept nogil:
+    """Likewise of a dataframe, without its head, which has the time."""
+    return outlet_hash(s, frame + s.env.raw_head_size, size - min(size, s.env.raw_head_size))
+
+
+cdef void outlet_note_refusal(outlet_t *s, const rd_kafka_message_t *m) noexcept nogil:
+    """In a transaction, which is lost by it: the next one offers line by line until the one is found that was it.
+
+    Groups that are taken grow again, up to half of what was refused together.
+    """
+    if s.group_count == 1:
+        refused_add(&s.refused, outlet_hash_frame(s, <const uint8_t *>m.payload, m.len))
+        s.group_most_bytes = 0
+    elif not s.refusal_noted:
+        s.group_most_bytes = max(<size_t>1, (s.group_bytes if s.group_count > 0 else FIRST_GROUP_BYTES) // 2)
+        s.group_limit_bytes = 1
+    s.refusal_noted = True
 
 
 cdef void outlet_compact_returned(outlet_t *s) noexcept nogil:
@@ -75,6 +100,8 @@ cdef void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
         batch.outstanding -= 1
         s.lines_abandoned += 1
         s.lost_code = m.err
+        if is_refusal(m.err):
+            outlet_note_refusal(s, m)
     elif s.abandoning:
         batch.outstanding -= 1
         s.lines_abandoned += 1
@@ -168,8 +195,10 @@ cdef bint outlet_flush_group(outlet_t *s, int64_t now_ns) noexcept nogil:
         s.groups_taken += 1
         if s.groups_taken == GROUPS_BEFORE_MORE:    # the topic may take more by now
             s.groups_taken = 0
-            s.group_limit_bytes *= 2
-            if s.group_limit_bytes > FIRST_GROUP_BYTES:
+            s.group_limit_bytes = 2 * max(s.group_limit_bytes, s.group_bytes)
+            if s.group_most_bytes > 0:
+                s.group_limit_bytes = min(s.group_limit_bytes, s.group_most_bytes)
+            elif s.group_limit_bytes > FIRST_GROUP_BYTES:
                 outlet_end_groups(s)
                 return outlet_flush_all(s, now_ns)
     s.group_returned = 0
@@ -194,7 +223,7 @@ cdef bint outlet_flush_group(outlet_t *s, int64_t now_ns) noexcept nogil:
 
 cdef void outlet_end_groups(outlet_t *s) noexcept nogil:
     """Another topic, another limit."""
-    s.group_limit_bytes = s.group_bytes = 0
+    s.group_limit_bytes = s.group_bytes = s.group_most_bytes = 0
     s.group_count = s.group_returned = s.groups_taken = 0
     s.group_refused = False
 

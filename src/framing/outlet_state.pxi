@@ -3,6 +3,13 @@
 cdef extern from "returned.h" nogil:
     void returned_sort(const delivery_t *, rd_kafka_message_t *, size_t)
 
+cdef extern from "refused.h" nogil:
+    ctypedef struct refused_t:
+        int count
+    uint64_t refused_hash(const uint8_t *, size_t)
+    bint refused_has(const refused_t *, uint64_t)
+    void refused_add(refused_t *, uint64_t)
+
 cdef extern from "burst.h" nogil:
     ctypedef struct burst_limits_t:
         int max_lines
@@ -78,6 +85,7 @@ cdef struct outlet_t:
     int returned_first, returned_count, returned_capacity
     # a batch was refused for its size: offered is a group at a time, smaller until the broker takes it (0: no groups)
     size_t group_limit_bytes, group_bytes
+    size_t group_most_bytes             # in a transaction: a group of twice that was refused; 0: none was
     int group_count, group_returned     # of the group under way, and of it those that came back
     int groups_taken                # in a row
     bint group_refused
@@ -94,6 +102,9 @@ cdef struct outlet_t:
     # exactly-once, see outlet_transaction.pxi
     bint transactional
     bint ready, open, aborting, offsets_sent
+    bint refusal_noted              # of the open transaction
+    refused_t refused               # lines that are not offered again
+    refused_t refused_letters       # and dead letters of lines
     int lost_code                   # why the open transaction cannot be committed any more
     int64_t unmarked                # lines framed since the last marker
     int64_t commits, aborts

@@ -54,6 +54,7 @@ cdef void outlet_fail(outlet_t *s, int code, const char *why) noexcept nogil:
         (<batch_t *>s.pending[i]._private).outstanding -= 1
     s.lines_abandoned += s.pending_count
     s.pending_count = 0
+    s.group_count = s.groups_taken = 0
     s.aborting = True
     while state != CUT_VOID and not cut_move(&s.progress.cut, state, CUT_VOID):
         state = cut_state(&s.progress.cut)
@@ -87,6 +88,7 @@ cdef bint outlet_begin(outlet_t *s) noexcept nogil:
         outlet_call_failed(s, error)
         return False
     s.open = True
+    s.refusal_noted = False
     progress_open_transaction(&s.progress, True)
     return True
 

@@ -278,6 +278,7 @@ cdef extern from "letter.h" nogil:
         void *headers
         batch_t *batch
         int64_t number
+        uint64_t hash
         int state
         bint given_up
     ctypedef struct letters_t:

@@ -344,9 +344,12 @@ class Relay:
                 inlet = make_inlet(_incoming(self.route) or "", self._settings, self._outlet)
                 await self._end_inlet()
                 self._begin_inlet(inlet, self.route)
+            except KafkaError:
+                self._resume()
+                raise
             finally:
                 inlet = None  # as in `_adopt`
-                self._resume()
+            self._resume()
 
     def _resume(self) -> None:
         """Let the records of the route in force flow, if it lets them."""
@@ -522,6 +525,7 @@ class Relay:
     def let_go(self) -> Mapping[str, int]:
         """Drop the native ends after ``stop``, when nobody looks any more; return what native memory there is still."""
         self._closing.clear()
+        self._failed_end = None
         del self._outlet_end, self._outlet
         return live()
 

@@ -30,6 +30,9 @@ def test_a_fenced_producer_is_made_anew(
         kafka.fence(transactional_id)
         flow.send(1000)  # the fence is met by the next transaction, if none was open
         process.wait_log("transaction aborted; its records will be written again", deadline_s=30, count=times)
+        # The next fence is to meet a producer that is there.
+        committed = process.status()["outlet"]["transactions_committed"]
+        process.wait_counter("outlet", "transactions_committed", committed + 1, 30)
     flow.arrived(once=True, same_calculator=False, deadline_s=60)
 
 

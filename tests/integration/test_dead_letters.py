@@ -174,3 +174,35 @@ def test_a_stream_that_is_taken_away_holds_no_line_up(
     kafka.wait_committed(names.group, incoming, 3)
     assert [frame.value for frame in persistence(outgoing).read(2)] == ["1", "2"]
     assert process.terminate() == 0
+
+
+@pytest.mark.parametrize("dead_limit", [None, "20000", "200000"], ids=["no-stream", "refuses-too", "takes-it"])
+def test_a_line_that_the_topic_refuses_does_not_stop_exactly_once(
+    kafka: Kafka,
+    names: Names,
+    manager: Manager,
+    persistence: Read,
+    supervisor_process: Start,
+    *,
+    dead_limit: str | None,
+) -> None:
+    """Its refusal fails a transaction; found, it is put aside or dropped, and the lines beside it come once each."""
+    incoming = kafka.create_topic(names.topic("in"))
+    outgoing = kafka.create_topic(names.topic("out"), max_message_bytes="20000")
+    values = [b"%d" % n for n in range(300)]
+    values[100] = b"x" * 30_000
+    kafka.produce(incoming, values)
+    env = {"ACK_MODE": "line", "PROCESSING_GUARANTEE": "exactly-once", "RESTART_BACKOFF_MAX": "100ms"}
+    if dead_limit is not None:
+        env["DEAD_LETTER_STREAM"] = kafka.create_topic(names.topic("dead"), max_message_bytes=dead_limit)
+    manager.route(incoming, outgoing)
+    process = supervisor_process(("cat",), env=env)
+    kafka.wait_committed(names.group, incoming, len(values), deadline_s=40)
+    lines = [frame.value for frame in persistence(outgoing).read(299)]
+    assert lines == [value.decode() for value in values if len(value) < 100]
+    if dead_limit == "200000":
+        (letter,) = kafka.read(names.topic("dead"))
+        assert values[100] in (letter.value or b"")
+    else:
+        process.wait_log("line dropped: the broker does not take it")
+    assert process.terminate() == 0
