@@ -119,9 +119,9 @@ def one_that_is_wrong_from_the_start(walk: Walk) -> None:
 
 
 def one_that_cannot_be_put_in_force(walk: Walk) -> None:
-    """exactly-once has to have an incoming stream."""
-    walk.manager.route(None, walk.topics[1])
-    walk.start(PROCESSING_GUARANTEE="exactly-once", ACK_MODE="line")
+    """What librdkafka has against a consumer comes out when there is to be one."""
+    walk.manager.route(*walk.topics[:2])
+    walk.start(KAFKA_OPTIONS="max.poll.interval.ms=6000,session.timeout.ms=10000")
     walk.sees("route", "adopting", "refused")
     walk.stop()
 
