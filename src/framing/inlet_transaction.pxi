@@ -37,7 +37,7 @@ cdef int64_t inlet_transact(inlet_t *s, int64_t now_ns) noexcept nogil:
     if now_ns < s.next_cut_ns:
         return s.next_cut_ns - now_ns
     s.next_cut_ns = now_ns + (COMMIT_SOON_NS if s.draining or s.closing or s.revoking != NULL or s.alone_until > 0
-                              else COMMIT_INTERVAL_NS)
+                              or s.ledger.dead > 0 else COMMIT_INTERVAL_NS)
     if cut_move(cut, CUT_NONE, CUT_ANYWHERE if inlet_may_cut_anywhere(s) else CUT_ASKED):
         progress_wake_outlet(s.progress)
     return 0
