@@ -237,8 +237,7 @@ def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
         since = _since_if_known(facts, facts.producer_error_for_s)
         yield CheckReport(
             CRITICAL,
-            f"{where}{since}: {shown(facts.producer_error, 400)}; lines wait and nothing is lost; "
-            f"{facts.producer_remedy}",
+            f"{where}{since}: {shown(facts.producer_error, 400)}; lines wait; {facts.producer_remedy}",
         )
     elif facts.output_stuck_for_s is not None and facts.output_stuck_for_s > PATIENCE_S:
         where = f"outgoing stream '{route.outgoing_stream}'" if route and route.outgoing_stream else "Kafka"

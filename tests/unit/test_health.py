@@ -91,7 +91,7 @@ SUPERVISOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
     (
         {"producer_error": "unknown topic", "producer_remedy": remedy(3)},
         "critical",
-        ["unknown topic", "nothing is lost", "have the platform create it"],
+        ["unknown topic", "lines wait", "have the platform create it"],
     ),
     ({"consumer_unstable": "fenced"}, "warning", ["incoming stream 'events'", "made anew", "fenced", "60 s"]),
     (
