@@ -97,6 +97,7 @@ cdef struct outlet_t:
     void *owner                     # the Outlet, which makes it
     int64_t renewals
     int call                        # of librdkafka, to be made between two rounds
+    int64_t call_since_ns           # it has been under way since; 0: none is
     int64_t call_again_ns           # after an error
     int renew_ms                    # how long the next new client is waited for
     # exactly-once, see outlet_transaction.pxi

@@ -152,6 +152,9 @@ cdef void outlet_make_call(outlet_t *s) noexcept nogil:
     cdef cut_t *cut = &s.progress.cut
     cdef int call = s.call
     cdef void *error = NULL
+    turnstile_enter_loop(&s.gate)
+    s.call_since_ns = monotonic_ns()
+    turnstile_leave(&s.gate)
     if call == CALL_INIT:
         error = rdk.init_transactions(s.rk, CALL_TIMEOUT_MS)
     elif call == CALL_ABORT:
@@ -164,6 +167,7 @@ cdef void outlet_make_call(outlet_t *s) noexcept nogil:
         if error == NULL:
             error = rdk.commit_transaction(s.rk, CALL_TIMEOUT_MS)
     turnstile_enter_loop(&s.gate)
+    s.call_since_ns = 0
     if error != NULL:
         outlet_call_failed(s, error)
     elif call == CALL_INIT:

@@ -17,8 +17,13 @@ _SYSLOG_WARNING = 4
 _ERRORS_THAT_FOLLOW = {-195, -187, -185}  # transport, all brokers down, timed out: they do not say why
 _ERRORS_ABOUT_CONNECTIONS = _ERRORS_THAT_FOLLOW | {-193, -169, -181}  # resolve, authentication, TLS
 _TOPIC_AUTHORIZATION_FAILED = 29
+_TIMED_OUT = -185
 ERROR_STANDS_S = 2.5
 """An error about connections stands at least this long: the statistics that take it back are 2 s apart."""
+
+CALL_PATIENCE_MS = 3000
+"""A transaction call has a second. One that takes longer waits for a broker, and no error or statistics come meanwhile:
+librdkafka's send_offsets_to_transaction goes by no timeout (its issues 5456 and 5511)."""
 
 DESTROY_DEADLINE_S = 5.0
 """How long librdkafka gets to destroy a client, on top of the deadline for closing it."""
@@ -78,8 +83,14 @@ class StreamEnd:
         counters = self._end.snapshot()
         progress = counters.get("lines_delivered", counters.get("records_read", 0))
         stood_s = time.monotonic() - self._error_at_s
+        unanswered = counters.get("call_ms", 0) > CALL_PATIENCE_MS
+        if unanswered and self.error is None:
+            self._on_error("error", _TIMED_OUT, "no broker answers the transaction's call")
         reconnected = (
-            self.error_code in _ERRORS_ABOUT_CONNECTIONS and counters["brokers_up"] > 0 and stood_s > ERROR_STANDS_S
+            self.error_code in _ERRORS_ABOUT_CONNECTIONS
+            and counters["brokers_up"] > 0
+            and stood_s > ERROR_STANDS_S
+            and not unanswered
         )
         # An answer to a fetch that was refused has no high watermark. librdkafka tells of the first one only.
         readable = (

@@ -54,6 +54,7 @@ OUTLET = {
     "retries": 0,
     "undelivered": 30,
     "last_error": 0,
+    "call_ms": 0,
     "transaction_open": 0,
     "transactions_committed": 0,
     "transactions_aborted": 0,

@@ -98,6 +98,18 @@ def test_a_connection_is_there_again(make: Make, monkeypatch: pytest.MonkeyPatch
     assert told(end, native) is None
 
 
+def test_a_call_that_nobody_answers_is_an_error(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No error and no statistics come while the thread waits in it, so the last statistics prove nothing."""
+    monkeypatch.setattr(stream, "ERROR_STANDS_S", 0.0)
+    end, native, _ = make(renews_client=True, brokers_up=1, call_ms=stream.CALL_PATIENCE_MS)
+    assert told(end, native) is None
+    native.counters["call_ms"] += 1
+    assert "transaction" in (told(end, native) or "")
+    assert told(end, native, ("error", TRANSPORT, "hung up"))
+    native.counters["call_ms"] = 0
+    assert told(end, native) is None
+
+
 def test_a_refused_topic_is_over_when_every_partition_is_read(make: Make) -> None:
     """There may be no record to show it; with no partition nothing is shown."""
     end, native, _ = make(records_read=5, assigned_partitions=2, readable_partitions=1)
