@@ -78,6 +78,18 @@ class Daemon:
         log.info("supervisor starts", version=self._version, node_id=self._settings.node_id, pid=os.getpid())
         self._calculator.check()
         http = await self._start_http()
+        try:
+            await self._run_parts()
+        finally:
+            if http is not None:
+                await http.stop()
+            self._agent.close()
+        left = self._relay.let_go()
+        (log.error if any(left.values()) else log.debug)("native memory at the end", **left)
+        self.lifecycle.change(DaemonState.STOPPED, "everything is closed")
+        return 0
+
+    async def _run_parts(self) -> None:
         tasks: list[asyncio.Task[object]] = []
         try:
             await self._relay.start()
@@ -100,13 +112,6 @@ class Daemon:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if http is not None:
-                await http.stop()
-            self._agent.close()
-        left = self._relay.let_go()
-        (log.error if any(left.values()) else log.debug)("native memory at the end", **left)
-        self.lifecycle.change(DaemonState.STOPPED, "everything is closed")
-        return 0
 
     async def _watched(self, part: Coroutine[Any, Any, object]) -> object:
         try:

@@ -17,6 +17,7 @@ What happens to records here, in one place:
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import os
 import time
@@ -300,8 +301,6 @@ class Relay:
             raise
         finally:
             self._ends_in_place.set()
-            # A cancelled task's traceback keeps this frame alive: what was made and not used is to go now.
-            new_outlet = new_inlet = None
         self._resume()
 
     def _untouched(self) -> bool:
@@ -335,7 +334,6 @@ class Relay:
         async with self._changing:
             if self._inlet_end is None or self._inlet_end is not self._failed_end:
                 return  # a new route brought another one, or none
-            inlet = None
             try:
                 await self._finish_in_flight("the consumer is made anew", fresh_run=False)
                 self._outlet.hold()
@@ -347,8 +345,6 @@ class Relay:
             except KafkaError:
                 self._resume()
                 raise
-            finally:
-                inlet = None  # as in `_adopt`
             self._resume()
 
     def _resume(self) -> None:
@@ -526,7 +522,8 @@ class Relay:
         """Drop the native ends after ``stop``, when nobody looks any more; return what native memory there is still."""
         self._closing.clear()
         self._failed_end = None
-        del self._outlet_end, self._outlet
+        del self._outlet_end, self._outlet, self._consumer_renewal
+        gc.collect()  # the error of a task that was cancelled keeps the frames it went through, and they their ends
         return live()
 
     def _settled(self) -> bool:
