@@ -22,11 +22,13 @@ from supervisor.agent import ConsulAgent
 from supervisor.calculator import Calculator
 from supervisor.errors import SupervisorError
 from supervisor.health import CheckReport, Facts, calculator_check, supervisor_check
+from supervisor.health_log import HealthLog
 from supervisor.http import StatusServer
 from supervisor.logs import dropped_lines, state_changed
 from supervisor.reaper import Reaper
 from supervisor.registration import Registration
 from supervisor.relay import Relay
+from supervisor.remedies import GENERAL
 from supervisor.resync import Resync
 from supervisor.settings import SECRET_VARIABLES, Settings
 from supervisor.signals import Receiver
@@ -175,22 +177,15 @@ class Daemon:
 
     async def _announce(self) -> None:
         """Work the checks out anew, often; tell the registration when one changed."""
-        before: tuple[CheckReport, CheckReport] | None = None
+        told = HealthLog()
         while True:
-            reports = self._checks()
+            facts = self.facts()
             self._relay.look_for_hang()
-            if before is not None and [r.status for r in reports] != [r.status for r in before]:
-                for name, report in zip(("supervisor", "calculator"), reports, strict=True):
-                    log.info("health", check=name, status=report.status, output=report.output)
+            told.look({"supervisor": supervisor_check(facts), "calculator": calculator_check(facts)})
             # Compared with what was told: a trouble that was told and is over between two of these looks counts too.
             if self._registration.out_of_date():
                 self._registration.poke()
-            before = reports
             await asyncio.sleep(HEALTH_INTERVAL_S)
-
-    def _checks(self) -> tuple[CheckReport, CheckReport]:
-        facts = self.facts()
-        return supervisor_check(facts), calculator_check(facts)
 
     def _reports(self) -> tuple[CheckReport, CheckReport]:
         """Return what goes to Consul: that it could not be told is not true any more once it is told."""
@@ -202,7 +197,8 @@ class Daemon:
         now_s = time.monotonic()
         calculator, resync, relay = self._calculator, self._resync, self._relay
         inlet, outlet = relay.inlet_counters(), relay.outlet_counters()
-        letters = relay.dead_letter_trouble
+        incoming, outgoing = relay.incoming, relay.outgoing
+        poison, letters = relay.poison.trouble, relay.dead_letter_trouble
         failure = calculator.last_failure
         return Facts(
             node_id=self._settings.node_id,
@@ -222,10 +218,10 @@ class Daemon:
             agent_error=resync.agent_error,
             relay=relay.lifecycle.state,
             relay_for_s=now_s - relay.lifecycle.since_s,
-            consumer_error=relay.consumer_error,
-            producer_error=relay.producer_error,
-            consumer_remedy=relay.consumer_remedy,
-            producer_remedy=relay.producer_remedy,
+            consumer_error=incoming.error if incoming else None,
+            producer_error=outgoing.error,
+            consumer_remedy=incoming.remedy if incoming else GENERAL,
+            producer_remedy=outgoing.remedy,
             consumer_unstable=relay.consumer_unstable,
             inlet=inlet,
             outlet=outlet,
@@ -238,16 +234,16 @@ class Daemon:
             agent_error_for_s=_since(resync.agent_error_since_s, now_s),
             registration_error=self._registration.error,
             registration_error_for_s=_since(self._registration.error_since_s, now_s),
-            consumer_error_for_s=_since(relay.consumer_error_since_s, now_s),
-            producer_error_for_s=_since(relay.producer_error_since_s, now_s),
+            consumer_error_for_s=_since(incoming.error_since_s if incoming else None, now_s),
+            producer_error_for_s=_since(outgoing.error_since_s, now_s),
             stdin_stuck_for_s=self._stdin_standstill.for_s(
                 inlet.get("bytes_written", 0), now_s, full=inlet.get("stdin_full", 0) > 0
             ),
             output_stuck_for_s=self._output_standstill.for_s(
                 outlet.get("lines_delivered", 0), now_s, full=outlet.get("output_full", 0) > 0
             ),
-            poison=relay.poison.what if relay.poison else None,
-            poison_for_s=_since(relay.poison.since_s if relay.poison else None, now_s),
+            poison=poison.what if poison else None,
+            poison_for_s=_since(poison.since_s if poison else None, now_s),
             dead_letter_stream=relay.dead_letter_stream,
             dead_letter_error=letters.what if letters else None,
             dead_letter_error_for_s=_since(letters.since_s if letters else None, now_s),

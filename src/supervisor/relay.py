@@ -23,25 +23,27 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
 from supervisor import kafka
 from supervisor._framing import Inlet, Outlet, live, load
 from supervisor.calculator import ExitStatus, Run
+from supervisor.complaints import Complaints
 from supervisor.consumer_renewal import ConsumerRenewal
 from supervisor.ends import make_inlet, make_outlet
 from supervisor.errors import KafkaError
+from supervisor.hang_watch import HangWatch
 from supervisor.logs import state_changed
-from supervisor.poison import Inquest, Suspect, Verdict
-from supervisor.remedies import GENERAL, remedy
+from supervisor.poison_watch import PoisonWatch
+from supervisor.remedies import remedy
 from supervisor.renewal import Renewal, renewal
-from supervisor.route import Route
+from supervisor.route import Route, describe, incoming_of, outgoing_of
 from supervisor.settings import Settings
-from supervisor.standstill import Standstill
 from supervisor.states import RELAY, Lifecycle, RelayState
 from supervisor.stream import DESTROY_DEADLINE_S, StreamEnd
+from supervisor.trouble import Trouble
 
 log = structlog.get_logger("supervisor.relay")
 
@@ -54,14 +56,6 @@ _LEFT_BEHIND_S = 1.0  # a client that is not destroyed by then ends with the pro
 
 _POLL_S = 0.01  # between looks at the counters while something is waited for
 _STDOUT_HELD_S = 1.0  # a dead Calculator's silent STDOUT is given up after this: a daemon it left holds it open
-_COMPLAINT_INTERVAL_S = 30.0
-
-
-class Trouble(NamedTuple):
-    """Something that is wrong, and since when, by the monotonic clock."""
-
-    what: str
-    since_s: float
 
 
 class Relay:
@@ -90,18 +84,18 @@ class Relay:
         self._stdout_ended = asyncio.Event()
         self._ends_in_place = asyncio.Event()  # not between a run of the old ends and one of the new
         self._ends_in_place.set()
-        self._hang = Standstill()
-        self._inquest = Inquest()
+        self._hang = HangWatch()
+        self.poison = PoisonWatch()
         self._fault_is_ours = False  # the run was ended for something that is no failure of the Calculator
-        self.poison: Trouble | None = None
-        """What record ends the Calculator and is tried again alone, while there is nowhere else for it to go."""
         self.dead_letter_trouble: Trouble | None = None
         """Why the dead letter stream takes nothing."""
-        self._complaints: dict[str, tuple[int, float]] = {}
+        self._complaints = Complaints()
         self._outlet: Outlet
-        self._outlet_end: StreamEnd
+        self.outgoing: StreamEnd
+        """Of the Calculator's lines."""
         self._inlet: Inlet | None = None
-        self._inlet_end: StreamEnd | None = None
+        self.incoming: StreamEnd | None = None
+        """Of the records, while there are any."""
         self._closing: set[asyncio.Task[None]] = set()  # ends that were replaced
         self._changing = asyncio.Lock()  # of routes and inlets: one change at a time
         self._consumer_renewal = ConsumerRenewal(self._make_consumer_anew)
@@ -112,7 +106,7 @@ class Relay:
         log.debug("librdkafka bound", version=load(kafka.librdkafka_path()))
         self._outlet = make_outlet(self._settings)
         self._outlet.bury_in(self._settings.dead_letter_stream)
-        self._outlet_end = StreamEnd("outgoing", "", self._outlet, self._on_outlet_notice, renews_client=True)
+        self.outgoing = StreamEnd("outgoing", "", self._outlet, self._on_outlet_notice, renews_client=True)
 
     @property
     def _transactional(self) -> bool:
@@ -126,7 +120,7 @@ class Relay:
         self._run = run
         self._run_exited = False
         self._eof_given = False
-        self._outlet_end.take_notices()  # a late one of the last run's end must not count for this one
+        self.outgoing.take_notices()  # a late one of the last run's end must not count for this one
         self._stdout_ended.clear()
         self._outlet.attach(run.stdout_fd)
         self._stdin_fd = run.stdin_fd
@@ -153,7 +147,7 @@ class Relay:
                 self._outlet.abort()
             again = self._inlet.detach(finished=finished)
             if status.code != 0 and not run.terminate_sent and not self._fault_is_ours:
-                self._hold_inquest(self._inlet, status)
+                self.poison.run_failed(self._inlet, incoming_of(self.route), status, self._settings)
         self._fault_is_ours = False
         self._close_held_stdin()
         self._run = None
@@ -169,58 +163,13 @@ class Relay:
             and self._outlet.snapshot()["lines_since_marker"] > 0
         )
 
-    def _hold_inquest(self, inlet: Inlet, status: ExitStatus) -> None:
-        """A run failed: find out whether a record is why."""
-        found = inlet.suspect()
-        suspect = Suspect(*found) if found is not None else None
-        alone = inlet.snapshot()["written_alone"] > 0
-        verdict = self._inquest.failed(suspect, alone=alone, max_attempts=self._settings.poison_max_attempts)
-        if verdict is Verdict.NOTHING or suspect is None:
-            return
-        attempts = self._inquest.attempts
-        place = {"topic": _incoming(self.route), "partition": suspect.partition, "offset": suspect.offset}
-        if verdict is Verdict.ISOLATE:
-            log.warning("a record may be what ends the Calculator: what it had read is written alone now, one by one",
-                        attempts=attempts, exit=str(status), **place)  # fmt: skip
-            inlet.isolate()
-        elif self._settings.dead_letter_stream is not None:
-            log.error("the record ends the Calculator and becomes a dead letter", attempts=attempts, exit=str(status),
-                      dead_letter_stream=self._settings.dead_letter_stream, **place)  # fmt: skip
-            why = f"the Calculator ended with {status} when it got this record alone, after {attempts - 1} failures"
-            inlet.bury(suspect.partition, suspect.offset, why)
-            self.poison = None
-        else:
-            if self.poison is None:
-                self.poison = Trouble(f"{_incoming(self.route)}, {suspect}", time.monotonic())
-            log.error("the record ends the Calculator: it is tried again alone, nothing behind it is written",
-                      attempts=attempts, exit=str(status), remedy="set DEAD_LETTER_STREAM, or mend the Calculator",
-                      **place)  # fmt: skip
-
     def look_for_hang(self) -> None:
-        """CALCULATOR_TIMEOUT: end a run that has records to answer and neither reads nor prints; call it now and then.
-
-        A Calculator that waits for somebody else does not hang: for its lines to be taken, or for the stream to go on.
-        """
+        """CALCULATOR_TIMEOUT: end a run that hangs; call it now and then."""
         timeout_s = self._settings.calculator_timeout_s
         if timeout_s is None or self._inlet is None or self._run is None or self._run_exited:
             return
-        inlet, outlet = self._inlet.snapshot(), self._outlet.snapshot()
-        has_work = (
-            inlet["unanswered"] > 0
-            and self.lifecycle.state is RelayState.FLOWING
-            and not outlet["output_full"]
-            and outlet["undelivered"] == 0
-        )
-        moved = inlet["bytes_written"] - inlet["stdin_unread_bytes"] + outlet["bytes_read"]
-        stood_s = self._hang.for_s(moved, time.monotonic(), full=has_work)
-        if stood_s is not None and stood_s >= timeout_s:
-            log.error(
-                "the Calculator hangs: it has records to answer and neither reads nor prints",
-                for_s=round(stood_s, 1),
-                calculator_timeout_s=timeout_s,
-                unanswered=inlet["unanswered"],
-            )
-            self._hang = Standstill()
+        flowing = self.lifecycle.state is RelayState.FLOWING
+        if self._hang.hangs(self._inlet.snapshot(), self._outlet.snapshot(), flowing=flowing, timeout_s=timeout_s):
             self._fail_run(f"it neither read nor printed for CALCULATOR_TIMEOUT, {timeout_s:g} s")
 
     def close_stdin(self) -> None:
@@ -273,16 +222,16 @@ class Relay:
             self._settle_state(self.route)
         old = self.route
         fresh_run = new_outlet is not None and old is not None
-        incoming_changed = _incoming(old) != _incoming(route) or (
+        incoming_changed = incoming_of(old) != incoming_of(route) or (
             renew is not Renewal.NOTHING and self._inlet is not None
         )
-        outgoing_changed = _outgoing(old) != _outgoing(route) or (old is None) != (route is None)
-        new_inlet_needed = incoming_changed and _incoming(route) is not None
+        outgoing_changed = outgoing_of(old) != outgoing_of(route) or (old is None) != (route is None)
+        new_inlet_needed = incoming_changed and incoming_of(route) is not None
         try:
             if old is not None and (incoming_changed or outgoing_changed or fresh_run):
-                await self._drain(f"route changes to {_describe(route)}", fresh_run=fresh_run)
+                await self._drain(f"route changes to {describe(route)}", fresh_run=fresh_run)
             new_inlet = (
-                make_inlet(_incoming(route) or "", settings, new_outlet or self._outlet) if new_inlet_needed else None
+                make_inlet(incoming_of(route) or "", settings, new_outlet or self._outlet) if new_inlet_needed else None
             )
             if incoming_changed:
                 await self._end_inlet()
@@ -310,36 +259,36 @@ class Relay:
 
     def _replace_outlet(self, new: Outlet) -> None:
         """Lines go through ``new`` from now on; the old outlet has delivered all that it read, or read nothing."""
-        self._outlet_end.take_notices()  # a late one of the last run's end must not count for the next
+        self.outgoing.take_notices()  # a late one of the last run's end must not count for the next
         if self._run is not None:
             stdout_fd = os.dup(self._run.stdout_fd)
             self._outlet.finish(keep_lines=False, keep_tail=False)
             new.attach(stdout_fd)
             self._run.stdout_fd = stdout_fd
-        self._close(self._outlet_end, FLUSH_DEADLINE_S, DESTROY_DEADLINE_S)
+        self._close(self.outgoing, FLUSH_DEADLINE_S, DESTROY_DEADLINE_S)
         self._outlet = new
-        self._outlet_end = StreamEnd("outgoing", "", new, self._on_outlet_notice, renews_client=True)
-        self._complaints.clear()  # it counts anew
+        self.outgoing = StreamEnd("outgoing", "", new, self._on_outlet_notice, renews_client=True)
+        self._complaints = Complaints()  # it counts anew
 
     def _begin_inlet(self, inlet: Inlet, route: Route | None) -> None:
         self._inlet = inlet
         inlet.pause(route is not None and route.paused)
-        self._inlet_end = StreamEnd(
-            "incoming", _incoming(route) or "", inlet, self._on_inlet_notice, renews_client=False
+        self.incoming = StreamEnd(
+            "incoming", incoming_of(route) or "", inlet, self._on_inlet_notice, renews_client=False
         )
         self._wire_stdin()
 
     async def _make_consumer_anew(self) -> None:
         """The present one is of no use any more; raise KafkaError if it cannot be now."""
         async with self._changing:
-            if self._inlet_end is None or self._inlet_end is not self._failed_end:
+            if self.incoming is None or self.incoming is not self._failed_end:
                 return  # a new route brought another one, or none
             try:
                 await self._finish_in_flight("the consumer is made anew", fresh_run=False)
                 self._outlet.hold()
                 if not await self._until(self._delivered, self._settings.adoption_graceperiod_s):
                     raise KafkaError("lines of the records in flight are not delivered yet")
-                inlet = make_inlet(_incoming(self.route) or "", self._settings, self._outlet)
+                inlet = make_inlet(incoming_of(self.route) or "", self._settings, self._outlet)
                 await self._end_inlet()
                 self._begin_inlet(inlet, self.route)
             except KafkaError:
@@ -366,13 +315,13 @@ class Relay:
             log.warning("the route has no outgoing stream: the Calculator's lines are read and dropped")
             self._outlet.discard()
         elif not route.paused:
-            self._outlet_end.topic = route.outgoing_stream
+            self.outgoing.topic = route.outgoing_stream
             self._outlet.produce_to(route.outgoing_stream)
 
     def _settle_state(self, route: Route | None) -> None:
         state = RelayState.IDLE if route is None else RelayState.PAUSED if route.paused else RelayState.FLOWING
         if state is not self.lifecycle.state:
-            self.lifecycle.change(state, f"route: {_describe(route)}")
+            self.lifecycle.change(state, f"route: {describe(route)}")
 
     async def _finish_in_flight(self, why: str, *, fresh_run: bool) -> bool:
         """Stop writing and wait for the records in flight; if they take long, restart the Calculator, return True.
@@ -413,7 +362,7 @@ class Relay:
         """Drop the lines that the old topic does not take: the new one must not get them."""
         undelivered = self._outlet.snapshot()["undelivered"]
         log.error("lines for the old outgoing stream could not be delivered", lines=undelivered,
-                  topic=_outgoing(self.route), lost=lost)  # fmt: skip
+                  topic=outgoing_of(self.route), lost=lost)  # fmt: skip
         if self._transactional:
             self._outlet.abort()
         if self._inlet is not None:
@@ -421,7 +370,7 @@ class Relay:
         if not self._transactional:
             self._outlet.abandon()
         if not await self._until(self._delivered, FLUSH_DEADLINE_S):
-            raise KafkaError(f"the producer does not let go of {undelivered} lines for {_outgoing(self.route)}")
+            raise KafkaError(f"the producer does not let go of {undelivered} lines for {outgoing_of(self.route)}")
 
     async def _restart_drained(self, why: str) -> None:
         """Restart the Calculator; what its old run printed gets a deadline, because its topic may never take it."""
@@ -453,12 +402,12 @@ class Relay:
         self, deadline_s: float = FLUSH_DEADLINE_S, destroy_deadline_s: float = DESTROY_DEADLINE_S
     ) -> None:
         """Commit, leave the group; STDIN stays open in our hands for the next inlet."""
-        if self._inlet is None or self._inlet_end is None:
+        if self._inlet is None or self.incoming is None:
             return
         if self._run is not None:
             self._stdin_fd = self._inlet.take_stdin()
-        inlet_end, self._inlet, self._inlet_end = self._inlet_end, None, None
-        self._inquest, self.poison = Inquest(), None
+        inlet_end, self._inlet, self.incoming = self.incoming, None, None
+        self.poison = PoisonWatch()
         # A stop in the meantime waits for its commit as well.
         await asyncio.shield(self._close(inlet_end, deadline_s, destroy_deadline_s))
         self._outlet.forget_letters()
@@ -514,7 +463,7 @@ class Relay:
         if self._closing:
             left_s = max(0.0, self._stop_end_s - time.monotonic())
             await asyncio.wait(self._closing, timeout=left_s + _LEFT_BEHIND_S)
-        await self._outlet_end.close(0.0, _LEFT_BEHIND_S)
+        await self.outgoing.close(0.0, _LEFT_BEHIND_S)
         self._close_held_stdin()
         self.lifecycle.change(RelayState.STOPPED, "flushed and committed")
 
@@ -522,7 +471,7 @@ class Relay:
         """Drop the native ends after ``stop``, when nobody looks any more; return what native memory there is still."""
         self._closing.clear()
         self._failed_end = None
-        del self._outlet_end, self._outlet, self._consumer_renewal
+        del self.outgoing, self._outlet, self._consumer_renewal
         gc.collect()  # the error of a task that was cancelled keeps the frames it went through, and they their ends
         return live()
 
@@ -552,7 +501,7 @@ class Relay:
     @property
     def has_incoming(self) -> bool:
         """Whether the route in force has an incoming stream."""
-        return _incoming(self.route) is not None
+        return incoming_of(self.route) is not None
 
     @property
     def dead_letter_stream(self) -> str | None:
@@ -560,68 +509,25 @@ class Relay:
         return self._settings.dead_letter_stream
 
     @property
-    def consumer_error(self) -> str | None:
-        """What is wrong with the incoming side now."""
-        return self._inlet_end.error if self._inlet_end is not None else None
-
-    @property
-    def consumer_error_since_s(self) -> float | None:
-        """Since when, by the monotonic clock."""
-        return self._inlet_end.error_since_s if self._inlet_end is not None else None
-
-    @property
-    def consumer_remedy(self) -> str:
-        """What to do about `consumer_error`."""
-        return remedy(self._inlet_end.error_code) if self._inlet_end is not None else GENERAL
-
-    @property
     def consumer_unstable(self) -> str | None:
         """The fatal error for which the consumer was made anew, until the new one has proved stable."""
         return self._consumer_renewal.unstable
 
-    @property
-    def producer_remedy(self) -> str:
-        """What to do about `producer_error`."""
-        return remedy(self._outlet_end.error_code)
-
-    @property
-    def producer_error_since_s(self) -> float | None:
-        """Since when, by the monotonic clock."""
-        return self._outlet_end.error_since_s
-
-    @property
-    def producer_error(self) -> str | None:
-        """What is wrong with the outgoing side now."""
-        return self._outlet_end.error
-
     def inlet_counters(self) -> Mapping[str, int]:
         """Counters of the incoming side; empty without one."""
-        return self._inlet_end.counters() if self._inlet_end is not None else {}
+        return self.incoming.counters() if self.incoming is not None else {}
 
     def outlet_counters(self) -> Mapping[str, int]:
         """Counters of the outgoing side."""
-        counters = self._outlet_end.counters()
-        self._complain("lines_not_json", counters, "lines that are no JSON value were sent as raw")
-        self._complain(
-            "lines_lost", counters, "lines lost: the broker may have them, and at-most-once sends none again"
-        )
+        counters = self.outgoing.counters()
+        self._complaints.look(counters)
         if counters["dead_letter_error"] == 0:
             self.dead_letter_trouble = None
-        self._complain("dead_letters_delivered", counters, "dead letters delivered", unit="records")
-        self._complain("lines_repaired", counters, "lines with bytes that are no UTF-8 were repaired")
         return counters
 
     def lag(self) -> Mapping[int, tuple[int, int]]:
         """Of each partition: (acknowledged offset, high watermark), negative where not known."""
         return self._inlet.lag() if self._inlet is not None else {}
-
-    def _complain(self, counter: str, counters: Mapping[str, int], event: str, unit: str = "lines") -> None:
-        """Log what is counted: at once the first time, then not more often than people can read."""
-        said, at_s = self._complaints.get(counter, (0, 0.0))
-        now_s = time.monotonic()
-        if counters[counter] > said and (said == 0 or now_s - at_s >= _COMPLAINT_INTERVAL_S):
-            log.warning(event, **{unit: counters[counter] - said}, total=counters[counter])
-            self._complaints[counter] = (counters[counter], now_s)
 
     def _on_inlet_notice(self, kind: str, code: int, text: str) -> None:
         if kind == "assigned":
@@ -639,10 +545,10 @@ class Relay:
                 remedy="let it print each line that begins with MARKER_PREFIX as it is",
             )
         elif kind == "cleared":
-            self.poison = None
+            self.poison.trouble = None
             log.info("every record that was written alone was answered; the flow goes on")
         elif kind in ("fatal", "replaced") and self._inlet is not None:  # else it is being closed already
-            self._failed_end = self._inlet_end
+            self._failed_end = self.incoming
             self._inlet.drain(True)  # its offsets are nobody's: write no more than there is already
             if kind == "fatal":
                 self._consumer_renewal.fatal(f"{text}: {remedy(code)}")
@@ -666,7 +572,7 @@ class Relay:
                 self._fault_is_ours = True
                 self._fail_run(f"the Kafka transaction was aborted: {text}")
         elif kind == "letter-refused":
-            self.dead_letter_trouble = Trouble(text, time.monotonic())
+            self.dead_letter_trouble = Trouble.now(text)
             log.error("the dead letter stream does not take a record; it waits, and all behind it",
                       topic=self._settings.dead_letter_stream, error=text, code=code)  # fmt: skip
         elif kind == "oversize-line":
@@ -675,21 +581,4 @@ class Relay:
             else:
                 log.error("line over MAX_LINE_BYTES: its beginning becomes a dead letter", max_line_bytes=code)
         elif kind == "unproducible":
-            log.error("line dropped: the broker does not take it", topic=_outgoing(self.route), error=text)
-
-
-def _incoming(route: Route | None) -> str | None:
-    return route.incoming_stream if route is not None else None
-
-
-def _outgoing(route: Route | None) -> str | None:
-    return route.outgoing_stream if route is not None else None
-
-
-def _describe(route: Route | None) -> str:
-    if route is None:
-        return "none"
-    paused = ", paused" if route.paused else ""
-    settings = "".join(f", {key} {value}" for key, value in sorted(route.settings.items()))
-    streams = f"{route.incoming_stream or '-'} to {route.outgoing_stream or '-'}"
-    return f"version {route.version}, {streams}{settings}{paused}"
+            log.error("line dropped: the broker does not take it", topic=outgoing_of(self.route), error=text)

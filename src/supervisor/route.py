@@ -39,6 +39,26 @@ class Route:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
+def incoming_of(route: Route | None) -> str | None:
+    """Return the topic that is read, None without a route too."""
+    return route.incoming_stream if route is not None else None
+
+
+def outgoing_of(route: Route | None) -> str | None:
+    """Return the topic that is written, None without a route too."""
+    return route.outgoing_stream if route is not None else None
+
+
+def describe(route: Route | None) -> str:
+    """Say all of it in a line of the log."""
+    if route is None:
+        return "none"
+    paused = ", paused" if route.paused else ""
+    settings = "".join(f", {key} {value}" for key, value in sorted(route.settings.items()))
+    streams = f"{route.incoming_stream or '-'} to {route.outgoing_stream or '-'}"
+    return f"version {route.version}, {streams}{settings}{paused}"
+
+
 def parse(entries: Mapping[str, bytes], settings: Settings) -> Route | None:
     """Read the directory's entries, by key. None while ``desired_version`` is not there: not routed yet.
 

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import structlog
 
+from supervisor.remedies import remedy
+
 log = structlog.get_logger("supervisor.stream")
 
 _SYSLOG_WARNING = 4
@@ -111,6 +113,11 @@ class StreamEnd:
         if self.error is None:
             self._progress_before = progress
         return counters
+
+    @property
+    def remedy(self) -> str:
+        """What to do about `error`."""
+        return remedy(self.error_code)
 
     def clear_error(self, why: str) -> None:
         """Take the standing error back."""
