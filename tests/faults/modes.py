@@ -18,7 +18,7 @@ class Mode:
 
     ``loses``: a blow that takes away what an instance has in its hands may lose that window; else nothing is ever lost.
     ``doubles_replayed``: a blow may double what was not committed, because it is handled again.
-    ``doubles_resent``: a lost answer of a broker may double what was sent, though it was handled once.
+    ``doubles_resent``: what a producer with a fatal error had sent may be there twice, though it was handled once.
     ``ordered``: with one outgoing partition, the first appearances of the records of each incoming partition are in
     the order of their offsets, over every blow, several replicas and zombies included: whoever handles a partition
     begins at a committed offset, and all before it is delivered. Not so where a commit comes before delivery.
