@@ -4,7 +4,11 @@
  * message that could be sent waits behind it (rd_kafka_toppar_producer_serve works out its next wake-up from the queue
  * before it looks at what is under way). So nothing is put into its queue while a burst to that partition is out. What
  * comes meanwhile is gathered here, and is the next burst: a full one if the broker is the slower, and a request as soon
- * as lines have been gathered for `gather_ns` if it is not.
+ * as lines have been gathered for `gather_ns` if it is not. Nothing is gathered while every record of the window has been
+ * written: what the Calculator prints then is what the next record waits for.
+ *
+ * A request has one result. So the first report that a line was delivered tells of all lines of its request, and the next
+ * burst is handed over before the other reports are looked at; see partition.h.
  */
 #pragma once
 

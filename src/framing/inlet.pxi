@@ -292,6 +292,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
         cut_ns = inlet_transact(s, now_ns)
     progress_inlet_waits(s.progress)
     inlet_acknowledge(s)
+    progress_set_window_full(s.progress, s.ledger.cursor == s.ledger.tail and ledger_room(&s.ledger) <= 0)
     if s.revoking != NULL and (now_ns >= s.revoke_deadline_ns or inlet_drained(s)):
         inlet_give_up(s)
     if now_ns >= s.next_store_ns:

@@ -283,7 +283,7 @@ cdef class Outlet:
             free(self.s.returned)
             keys_close(&self.s.progress.keys)
             free(self.s.key)
-            free(self.s.partitions.under_way)
+            free(self.s.partitions.loads)
             progress_detach(&self.s.progress)
             close_if_open(self.s.wake_fd)
             close_if_open(self.s.client.notices.wake_fd)

@@ -91,7 +91,8 @@ cdef void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
         outlet_letter_reported(s, <letter_t *>(<uintptr_t>m._private & ~<uintptr_t>LETTER_TAG), m)
         return
     s.in_flight -= 1
-    partitions_reported(&s.partitions, m.partition)
+    if partitions_reported(&s.partitions, m.partition, m.err == RDK_ERR_NONE) and not s.stopping:
+        outlet_flush(s, monotonic_ns())     # the broker need not wait until all reports are looked at
     if m.err == RDK_ERR_NONE:
         batch.outstanding -= 1
         s.lines_delivered += 1
@@ -127,6 +128,7 @@ cdef void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 
 cdef int outlet_produce(outlet_t *s, rd_kafka_message_t *messages, int count, int32_t partition) noexcept nogil:
     """Hand records to librdkafka, all to one partition. Returns how many it took; ``err`` of the rest says why not."""
+    cdef int64_t began_ns = monotonic_ns()
     cdef int taken = 0
     cdef int chosen = partition == RDK_PARTITION_UA
     cdef int i
@@ -140,7 +142,7 @@ cdef int outlet_produce(outlet_t *s, rd_kafka_message_t *messages, int count, in
             return 0
     if count > chosen:
         taken += rdk.produce_batch(s.rkt, partition, 0, messages + chosen, count - chosen)
-    partitions_taken(&s.partitions, partition, taken)
+    partitions_taken(&s.partitions, partition, taken, monotonic_ns() - began_ns < HAND_OVER_NS)
     return taken
 
 
@@ -288,7 +290,7 @@ cdef bint outlet_flush_all(outlet_t *s, int64_t now_ns) noexcept nogil:
 cdef bint outlet_in_a_hurry(outlet_t *s) noexcept nogil:
     """Does somebody wait for the last lines to be delivered?"""
     cdef int state
-    if s.stopping or s.flow == HOLD or s.ended:
+    if s.stopping or s.flow == HOLD or s.ended or progress_window_full(&s.progress):
         return True
     if not s.transactional:
         return False

@@ -13,7 +13,13 @@
 #include "rdkafka_api.h"
 
 typedef struct {
-    int32_t *under_way; /* of each partition */
+    int32_t lines; /* under way */
+    int32_t owed;  /* reports still to come of a request that is through */
+    int whole;     /* what is under way is one request: the first report that it was delivered tells of all */
+} partition_load_t;
+
+typedef struct {
+    partition_load_t *loads; /* of each partition */
     int32_t capacity;
     int32_t known; /* partitions of the topic, as the partitioner was told last; 0 before */
     int32_t busy;  /* partitions with something under way */
@@ -25,7 +31,7 @@ static __thread partitions_t *partition_choice_of;
 static __thread int32_t *partition_noted_at;
 
 static inline int partition_idle(const partitions_t *p, int32_t partition) {
-    return partition >= p->capacity || p->under_way[partition] == 0;
+    return partition >= p->capacity || p->loads[partition].lines == 0;
 }
 
 static int32_t partition_choose(const rd_kafka_topic_t *topic, const void *key, size_t key_bytes, int32_t count,
@@ -64,31 +70,51 @@ static int partition_produce_first(rd_kafka_topic_t *topic, rd_kafka_message_t *
 }
 
 /* The counts are for speed alone: what is sent before the topic's partitions are known is not in them, and what memory has
- * no room for neither. */
-static void partitions_taken(partitions_t *p, int32_t partition, int32_t lines) {
+ * no room for neither. `whole`: librdkafka cannot have begun a request before it had all these lines. */
+static void partitions_taken(partitions_t *p, int32_t partition, int32_t lines, int whole) {
     if (partition < 0 || lines == 0)
         return;
     if (partition >= p->capacity) {
         int32_t capacity = partition + 64;
-        int32_t *grown = realloc(p->under_way, capacity * sizeof *grown);
+        partition_load_t *grown = realloc(p->loads, capacity * sizeof *grown);
         if (grown == NULL)
             return;
         memset(grown + p->capacity, 0, (capacity - p->capacity) * sizeof *grown);
-        p->under_way = grown;
+        p->loads = grown;
         p->capacity = capacity;
     }
-    p->busy += p->under_way[partition] == 0;
-    p->under_way[partition] += lines;
+    partition_load_t *load = &p->loads[partition];
+    load->whole = whole && load->lines == 0;
+    p->busy += load->lines == 0;
+    load->lines += lines;
 }
 
-static inline void partitions_reported(partitions_t *p, int32_t partition) {
-    if (partition >= 0 && partition < p->capacity && p->under_way[partition] > 0)
-        p->busy -= --p->under_way[partition] == 0;
+/* A line's report is there. Returns whether it tells that nothing is under way to its partition any more, though the other
+ * lines' reports have not been looked at yet. */
+static inline int partitions_reported(partitions_t *p, int32_t partition, int delivered) {
+    if (partition < 0 || partition >= p->capacity)
+        return 0;
+    partition_load_t *load = &p->loads[partition];
+    if (load->owed > 0) {
+        load->owed--;
+        return 0;
+    }
+    if (load->lines == 0)
+        return 0;
+    load->lines--;
+    if (load->lines > 0 && load->whole && delivered) {
+        load->owed = load->lines;
+        load->lines = 0;
+        p->busy--;
+        return 1;
+    }
+    p->busy -= load->lines == 0;
+    return 0;
 }
 
 /* Another topic, or another client. */
 static void partitions_forget(partitions_t *p) {
-    if (p->under_way != NULL)
-        memset(p->under_way, 0, p->capacity * sizeof *p->under_way);
+    if (p->loads != NULL)
+        memset(p->loads, 0, p->capacity * sizeof *p->loads);
     p->known = p->busy = 0;
 }

@@ -29,6 +29,7 @@ typedef struct {
     marker_t marker;                /* set once, before there is an inlet */
     atomic_int held;                /* STDOUT is not being read: its lines have nowhere to go now */
     atomic_int inlet_waits;         /* the inlet sleeps and wants to know of the next move of `delivered` */
+    atomic_int window_full;         /* no record is written before one is acknowledged */
     atomic_int inlet_wake_fd;       /* -1: there is no inlet */
     atomic_int outlet_wake_fd;
     cut_t cut; /* exactly-once */
@@ -126,6 +127,14 @@ static inline void progress_hold(progress_t *p, int held) {
 static inline int progress_held(progress_t *p) { return atomic_load_explicit(&p->held, memory_order_acquire); }
 
 /* The inlet is about to sleep; look at `delivered` once more after this. */
+static inline void progress_set_window_full(progress_t *p, int full) {
+    atomic_store_explicit(&p->window_full, full, memory_order_relaxed);
+}
+
+static inline int progress_window_full(progress_t *p) {
+    return atomic_load_explicit(&p->window_full, memory_order_relaxed);
+}
+
 static inline void progress_inlet_waits(progress_t *p) { atomic_store(&p->inlet_waits, 1); }
 
 static inline void progress_deliver(progress_t *p, int64_t position, int64_t mark) {
@@ -152,9 +161,11 @@ static inline void progress_open_transaction(progress_t *p, int open) { atomic_s
 static inline void progress_set_inlet(progress_t *p, int wake_fd) {
     atomic_store(&p->inlet_wake_fd, wake_fd);
     atomic_store(&p->inlet_waits, 0);
+    progress_set_window_full(p, 0);
 }
 
 /* The inlet with this wake_fd ends; the next one may have taken its place already. */
 static inline void progress_unset_inlet(progress_t *p, int wake_fd) {
-    atomic_compare_exchange_strong(&p->inlet_wake_fd, &wake_fd, -1);
+    if (atomic_compare_exchange_strong(&p->inlet_wake_fd, &wake_fd, -1))
+        progress_set_window_full(p, 0);
 }

@@ -184,12 +184,12 @@ cdef extern from "live.h" nogil:
 
 cdef extern from "partition.h" nogil:
     ctypedef struct partitions_t:
-        int32_t *under_way
+        void *loads
         int32_t known, busy
     rd_kafka_topic_t *partition_topic_new(rd_kafka_t *, const char *, bint)
     int partition_produce_first(rd_kafka_topic_t *, rd_kafka_message_t *, int32_t *, partitions_t *)
-    void partitions_taken(partitions_t *, int32_t, int32_t)
-    void partitions_reported(partitions_t *, int32_t)
+    void partitions_taken(partitions_t *, int32_t, int32_t, bint)
+    bint partitions_reported(partitions_t *, int32_t, bint)
     void partitions_forget(partitions_t *)
 
 cdef extern from "notices.h" nogil:
@@ -333,6 +333,8 @@ cdef extern from "progress.h" nogil:
     void progress_hold(progress_t *, int)
     int progress_held(progress_t *)
     void progress_inlet_waits(progress_t *)
+    void progress_set_window_full(progress_t *, bint)
+    bint progress_window_full(progress_t *)
     void progress_set_inlet(progress_t *, int)
     void progress_unset_inlet(progress_t *, int)
     void progress_deliver(progress_t *, int64_t, int64_t)
