@@ -26,8 +26,8 @@ ERROR_STANDS_S = 2.5
 """An error about connections stands at least this long: the statistics that take it back are 2 s apart."""
 
 CALL_PATIENCE_MS = 3000
-"""A transaction call has a second. One that takes longer waits for a broker, and no error or statistics come meanwhile:
-librdkafka's send_offsets_to_transaction goes by no timeout (its issues 5456 and 5511)."""
+"""A transaction call has a second, for the offsets five. One that takes longer than this waits for a broker, and no
+error or statistics come meanwhile: send_offsets_to_transaction goes by no timeout (librdkafka's issues 5456, 5511)."""
 
 DESTROY_DEADLINE_S = 5.0
 """How long librdkafka gets to destroy a client, on top of the deadline for closing it."""
