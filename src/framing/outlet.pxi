@@ -260,14 +260,14 @@ cdef class Outlet:
         partitions_forget(&s.partitions)
         with nogil:
             outlet_destroy_client(rk, rkt, letters_rkt, main_queue)
-        s.fatal = s.ready = s.open = s.aborting = False
         s.renewals += 1
         if s.transactional:
-            s.aborts += 1
+            s.aborts += s.open
             progress_open_transaction(&s.progress, False)
         else:
             outlet_end_groups(s)
             s.retry_at_ns = monotonic_ns() + RETRY_MS * <int64_t>1000000    # should every client end like this one
+        s.fatal = s.ready = s.open = s.aborting = False
 
     def __dealloc__(self):
         if self.s != NULL:

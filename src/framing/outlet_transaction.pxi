@@ -10,6 +10,7 @@ cdef enum:
     CALL_ABORT = 3
     CALL_RENEW = 4                  # a fatal error: only a new client goes on
     CALL_TIMEOUT_MS = 1000          # such a call goes on where it stopped when it is made again
+    OFFSETS_TIMEOUT_MS = 5000       # but this one does not: a coordinator that moves needs its time, or costs a run
     CALL_RETRY_MS = 100
     RENEW_MAX_MS = 10000            # between two new clients; doubles from CALL_RETRY_MS until something is committed
 
@@ -113,6 +114,25 @@ cdef void outlet_call_failed(outlet_t *s, void *error) noexcept nogil:
     rdk.error_destroy(error)
 
 
+cdef void outlet_lose(outlet_t *s) noexcept nogil:
+    """Lines of the open transaction came back: it is lost.
+
+    What librdkafka purged says nothing of why it did. A call that the failed transaction does not allow does.
+    """
+    cdef char why[200]
+    cdef int code = s.lost_code
+    cdef void *error = NULL
+    snprintf(why, sizeof(why), "%s", rdk.err2str(code))
+    if code == RDK_ERR__PURGE_QUEUE or code == RDK_ERR__PURGE_INFLIGHT:
+        error = rdk.begin_transaction(s.rk)
+    if error != NULL:
+        if rdk.error_txn_requires_abort(error) or rdk.error_is_fatal(error):
+            code = rdk.error_code(error)
+            snprintf(why, sizeof(why), "%s", rdk.error_string(error))
+        rdk.error_destroy(error)
+    outlet_fail(s, code, why)
+
+
 cdef void outlet_transact(outlet_t *s, int64_t now_ns) noexcept nogil:
     """Move the transaction on: what can be done at once is done, what waits for the broker becomes the next call."""
     cdef cut_t *cut = &s.progress.cut
@@ -122,7 +142,7 @@ cdef void outlet_transact(outlet_t *s, int64_t now_ns) noexcept nogil:
         outlet_fail(s, 0, cut.why)
         state = CUT_VOID
     elif s.lost_code != 0 and s.open and not s.aborting:
-        outlet_fail(s, s.lost_code, rdk.err2str(s.lost_code))
+        outlet_lose(s)
         state = CUT_VOID
     s.lost_code = 0
     if now_ns < s.call_again_ns:
@@ -162,7 +182,7 @@ cdef void outlet_make_call(outlet_t *s) noexcept nogil:
     elif call == CALL_COMMIT:
         if cut.offsets != NULL and not s.offsets_sent:
             error = rdk.send_offsets_to_transaction(
-                s.rk, <rd_kafka_topic_partition_list_t *>cut.offsets, cut.group, CALL_TIMEOUT_MS)
+                s.rk, <rd_kafka_topic_partition_list_t *>cut.offsets, cut.group, OFFSETS_TIMEOUT_MS)
             s.offsets_sent = error == NULL
         if error == NULL:
             error = rdk.commit_transaction(s.rk, CALL_TIMEOUT_MS)

@@ -306,7 +306,7 @@ class Settings(BaseModel):
     ]
     kafka_options: Annotated[
         dict[str, str],
-        Variable("librdkafka properties, name=value separated by commas", ""),
+        Variable("librdkafka properties, name=value separated by commas; what the Supervisor owns is refused", ""),
         BeforeValidator(values.kafka_options),
     ]
     kafka_auto_offset_reset: Annotated[
@@ -396,7 +396,8 @@ class Settings(BaseModel):
             raise SettingsError(problems)
         if settings.consul_http_ssl and settings.consul_dsn.scheme == "http":
             settings = settings.model_copy(update={"consul_dsn": replace(settings.consul_dsn, scheme="https")})
-        settings._given = {field: given[field] for field in KV_KEYS.values() if field in given}  # noqa: SLF001 - ours
+        paired = {*KV_KEYS.values(), "kafka_options"}
+        settings._given = {field: said for field, said in given.items() if field in paired}  # noqa: SLF001 - ours
         return settings
 
     def with_kv(self, texts: Mapping[str, str]) -> Settings:
@@ -525,6 +526,9 @@ def _unpaired(given: Mapping[str, _Given]) -> Iterator[str]:
             f"{name}: exactly-once with {mode_name} line and {newlines_name} split: a transaction could end inside a "
             f"record; expected {newlines_name} space, or {mode_name} marker"
         )
+    options_name, options = given.get("kafka_options", _Given("KAFKA_OPTIONS", ""))
+    for option in values.overruled_in_transactions(options):
+        yield f"{options_name}: {option} belongs to the Supervisor where {name} is exactly-once; leave it out"
 
 
 def _without_effect(given: Mapping[str, _Given]) -> Iterator[str]:

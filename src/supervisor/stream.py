@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,9 @@ from supervisor.remedies import remedy
 log = structlog.get_logger("supervisor.stream")
 
 _SYSLOG_WARNING = 4
+# A failed connection comes as an error too, and every second while a broker is away. KAFKA_OPTIONS are for both
+# clients, and each ignores what is the other's.
+_NOISE = re.compile("FAIL:|CONFWARN:.* is a (consumer|producer) property and will be ignored")
 _ERRORS_THAT_FOLLOW = {-195, -187, -185}  # transport, all brokers down, timed out: they do not say why
 _ERRORS_ABOUT_CONNECTIONS = _ERRORS_THAT_FOLLOW | {-193, -169, -181}  # resolve, authentication, TLS
 _TOPIC_AUTHORIZATION_FAILED = 29
@@ -24,8 +28,8 @@ ERROR_STANDS_S = 2.5
 """An error about connections stands at least this long: the statistics that take it back are 2 s apart."""
 
 CALL_PATIENCE_MS = 3000
-"""A transaction call has a second. One that takes longer waits for a broker, and no error or statistics come meanwhile:
-librdkafka's send_offsets_to_transaction goes by no timeout (its issues 5456 and 5511)."""
+"""A transaction call has a second, for the offsets five. One that takes longer than this waits for a broker, and no
+error or statistics come meanwhile: send_offsets_to_transaction goes by no timeout (librdkafka's issues 5456, 5511)."""
 
 DESTROY_DEADLINE_S = 5.0
 """How long librdkafka gets to destroy a client, on top of the deadline for closing it."""
@@ -146,8 +150,7 @@ class StreamEnd:
             return
         for kind, code, text in self._end.notices():
             if kind == "log":
-                # A failed connection comes as an error too, and every second while a broker is away.
-                level = log.warning if code <= _SYSLOG_WARNING and not text.startswith("FAIL:") else log.debug
+                level = log.warning if code <= _SYSLOG_WARNING and not _NOISE.match(text) else log.debug
                 level("librdkafka", side=self._name, line=text)
             elif kind in ("error", "fatal"):
                 self._on_error(kind, code, text)

@@ -184,6 +184,7 @@ _OWNED_KAFKA_OPTIONS = {
     for reason, names in {
         "offsets are committed when what their records caused is durable": (
             "auto.commit.enable",
+            "auto.commit.interval.ms",
             "enable.auto.commit",
             "enable.auto.offset.store",
         ),
@@ -200,8 +201,10 @@ _OWNED_KAFKA_OPTIONS = {
             "enable.gapless.guarantee",
             "max.in.flight",
             "max.in.flight.requests.per.connection",
+            "transaction.timeout.ms",
             "transactional.id",
         ),
+        "a stream has no end": ("enable.partition.eof",),
         "lines stay with one partition for a while, then with another": (
             "partitioner",
             "sticky.partitioning.linger.ms",
@@ -236,3 +239,17 @@ def kafka_options(text: str) -> dict[str, str]:
     if problems:
         raise ValueError("\n".join(problems))
     return {name.strip(): value for name, _, value in (item.partition("=") for item in items)}
+
+
+def overruled_in_transactions(text: str) -> list[str]:
+    """Return the properties in a text of `kafka_options` that would have no effect in `exactly-once`, by name."""
+    try:
+        options = kafka_options(text)
+    except ValueError:
+        return []
+    fixed = {"connections.max.idle.ms", "enable.sparse.connections"}
+    return [
+        name
+        for name, value in options.items()
+        if name in fixed or (name == "isolation.level" and value != "read_committed")
+    ]

@@ -174,6 +174,8 @@ class Cluster:
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": 0,
             "group.min.session.timeout.ms": 1000,
+            # How soon a transaction that timed out is aborted; 10 s by default.
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
             "log.cleaner.dedupe.buffer.size": 2_097_152,
         }
         for prefix in ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic"):

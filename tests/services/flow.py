@@ -75,6 +75,11 @@ class Flow:
         if same_calculator:
             self.same_calculator()
 
+    def in_order(self) -> None:
+        """Of what has arrived over one partition, a record that came twice counts where it came first."""
+        first = dict.fromkeys(int(frame.value) for frame in Persistence(self._kafka, self.outgoing).read())
+        assert list(first) == sorted(first), "out of order"
+
     def same_calculator(self) -> None:
         """Nothing that a broker does ends the Calculator."""
         status: dict[str, Any] = self._process.status()

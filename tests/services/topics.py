@@ -32,6 +32,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from .process import ServiceError
+from .reassign import reassign
 
 Value = bytes | None
 
@@ -152,6 +153,17 @@ class Kafka:
             if error is not None and error.code() != KafkaError.ELECTION_NOT_NEEDED:
                 raise ServiceError(f"electing leaders of {topics}: {error}")
 
+    def move(self, topic: str, node: int, deadline_s: float = 30.0) -> None:
+        """Let each of the topic's partitions have its one replica on this node; returns when it is so."""
+        reassign(self.bootstrap, topic, {number: [node] for number in self.partitions(topic)})
+        end = time.monotonic() + deadline_s
+        while True:
+            found = self._admin.list_topics(topic, timeout=5).topics[topic].partitions.values()
+            if all(partition.replicas == [node] and partition.leader == node for partition in found):
+                return
+            assert time.monotonic() < end, f"{topic} is not on node {node} after {deadline_s} s"
+            time.sleep(0.05)
+
     def partitions(self, topic: str) -> list[int]:
         """The topic's partition numbers in order."""
         return sorted(self._admin.list_topics(topic, timeout=5).topics[topic].partitions)
@@ -176,7 +188,7 @@ class Kafka:
         return {request.partition: answer.result(10).offset for request, answer in answers.items()}
 
     def wait_stable(self, topic: str, deadline_s: float = 60.0) -> None:
-        """Wait until no transaction is open: brokers look for one that timed out every 10 s."""
+        """Wait until no transaction is open: brokers look for one that timed out every 10 s if not told otherwise."""
         end = time.monotonic() + deadline_s
         while (ends := self.end_offsets(topic)) != (stable := self.end_offsets(topic, stable=True)):
             assert time.monotonic() < end, f"{topic}: a transaction is open after {deadline_s} s: {stable} of {ends}"

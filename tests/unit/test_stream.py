@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from supervisor import stream
 from supervisor.stream import StreamEnd
@@ -147,3 +148,21 @@ def test_a_fatal_error_stands_and_is_told(make: Make) -> None:
     native.counters |= {"records_read": 6, "brokers_up": 3}
     assert told(end, native, ("assigned", 1, "topic")) == "fenced"
     assert kinds == ["fatal", "assigned"]
+
+
+def test_a_property_of_the_other_client_is_no_warning(make: Make) -> None:
+    """KAFKA_OPTIONS are for both; what else librdkafka warns of is."""
+    ignored = "CONFWARN: [thrd:app]: Configuration property {} is a {} property and will be ignored by this {} instance"
+    noise = [
+        ignored.format("group.instance.id", "consumer", "producer"),
+        ignored.format("linger.ms", "producer", "consumer"),
+        "FAIL: [thrd:kafka:9092/1]: kafka:9092/1: Connect to ipv4#10.0.0.1:9092 failed",
+    ]
+    warnings = ["CONFWARN: [thrd:app]: Configuration property x is deprecated: y", "TXNERR: [thrd:main]: failed"]
+    end, native, _ = make()
+    with capture_logs() as logs:
+        told(end, native, *(("log", 4, text) for text in noise + warnings))
+    assert [(line["log_level"], line["line"]) for line in logs] == [
+        *(("debug", text) for text in noise),
+        *(("warning", text) for text in warnings),
+    ]
