@@ -98,8 +98,8 @@ static int64_t ledger_buried_before(ledger_t *l, int64_t sequence, int64_t deliv
         if (!ledger_is_buried(ledger_at(l, i), delivered))
             return i;
     /* Those that come next wait for no line: their letters are in the transaction, so their offsets have to be, too. The end
-     * of a run may have taken the cursor back before them. */
-    while (sequence < l->tail && ledger_at(l, sequence)->flags & LEDGER_DEAD &&
+     * of a run may have taken the cursor back before them, and before void ones among them. */
+    while (sequence < l->tail && ledger_at(l, sequence)->flags & (LEDGER_DEAD | LEDGER_VOID) &&
            ledger_is_buried(ledger_at(l, sequence), delivered))
         sequence++;
     if (l->answered < sequence)

@@ -143,6 +143,7 @@ class ExactlyOnce(LedgerMachine):
         super().__init__()
         self.in_topic: Counter[tuple[int, int]] = Counter()  # committed lines of each record
         self.letters_in_it: list[Record] = []  # the open transaction has a letter of these
+        self.framed = 0  # outputs before it are of runs that are over, and were taken out of STDOUT
         self.cut: int | None = None  # outputs before it are in the transaction that is offered
         self.offsets: dict[int, int] = {}
         self.committed_outputs = 0
@@ -214,7 +215,9 @@ class ExactlyOnce(LedgerMachine):
         if self.abort_owed:
             self.abort()
             return
-        if self.waiting or (self.delivered and not self.outputs[self.delivered - 1].may_end):
+        if self.waiting or self.delivered < self.framed:
+            return
+        if self.delivered and not self.outputs[self.delivered - 1].may_end:
             return
         mark = self.outputs[self.delivered - 1].mark if self.delivered else 0
         if posted:
@@ -292,6 +295,7 @@ class ExactlyOnce(LedgerMachine):
         else:
             self.rewind_marks(trusted=not self.rule_broken)
         self.next_run()
+        self.framed = len(self.outputs)
 
     def leaves_lines(self) -> bool:
         """Whether the open transaction has lines that no acknowledgement covers."""
@@ -324,6 +328,27 @@ class ExactlyOnce(LedgerMachine):
     def refuse_letter(self) -> None:
         """The dead letter stream does not take one: its transaction is lost, and it is posted again."""
         self.abort()
+
+    @rule(partition=A_PARTITION, asked=st.sampled_from(["", "before", "after"]))
+    def letter_outlives_the_run(self, partition: int, asked: str) -> None:
+        """It is under way when the run ends, and its partition is asked back before that or after."""
+        self.serve_and_offer(partition, [b"a"])
+        self.end_transaction(accepted=True)
+        self.flow(partition, [b"d\ne"])
+        if self.reference.input_newlines == "space":
+            self.run_ends()
+            self.bury("", lost=False)
+            self.write(ALL, 1024)
+        self.posts(ALL)
+        if asked == "before":
+            self.drain(partition)
+        self.run_ends()
+        if asked == "after":
+            self.drain(partition)
+        if self.cut is None:
+            self.delivers(len(self.outputs))
+            self.letters_all_arrive()
+        self.offer()
 
     # ---------------------------------------------------------------- what it promises
 

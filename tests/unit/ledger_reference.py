@@ -235,8 +235,9 @@ class Reference:
         """A transaction up to the mark: its offsets."""
         up_to = self._up_to(mark)
         offered = list(takewhile(self._is_buried, up_to))
-        if offered == up_to:  # dead ones that come next wait for no line
-            following = takewhile(lambda record: record.dead and self._is_buried(record), self.records[len(up_to) :])
+        if offered == up_to:  # dead and void ones that come next wait for no line
+            rest = self.records[len(up_to) :] if any(record.dead for record in self.records) else []
+            following = takewhile(lambda record: (record.dead or record.void) and self._is_buried(record), rest)
             for record in list(following):
                 record.place = "answered"
                 offered.append(record)
