@@ -206,3 +206,21 @@ def test_a_line_that_the_topic_refuses_does_not_stop_exactly_once(
     else:
         process.wait_log("line dropped: the broker does not take it")
     assert process.terminate() == 0
+
+
+def test_a_letter_that_is_refused_holds_up_no_line_before_it(
+    kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start
+) -> None:
+    """A rejected record is too large for the stream and waits; the letter of a line printed for one before it goes."""
+    incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
+    dead = kafka.create_topic(names.topic("dead"), max_message_bytes="20000")
+    kafka.produce(incoming, [b"x" * 2000, b"y\n" + b"y" * 30_000])
+    manager.route(incoming, outgoing)
+    # The line comes when the record behind it has been refused.
+    process = supervisor_process(
+        ("sh", "-c", "read line; sleep 2; echo $line; exec cat"),
+        env={"ACK_MODE": "line", "INPUT_NEWLINES": "reject", "MAX_LINE_BYTES": "1000", "DEAD_LETTER_STREAM": dead},
+    )
+    process.wait_log("the dead letter stream does not take a record; it waits, and all behind it")
+    assert kafka.wait_committed(names.group, incoming, 1) == {0: 1}
+    assert [letter.value for letter in kafka.read(dead)] == [b"x" * 1000]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from confluent_kafka import (
@@ -130,6 +132,41 @@ class Kafka:
             member.member_id: len(member.assignment.topic_partitions) if member.assignment else 0
             for member in described.members
         }
+
+    @contextlib.contextmanager
+    def another_member(self, group: str, topic: str) -> Iterator[None]:
+        """Somebody else is in the group meanwhile, has a share of the topic's partitions and commits nothing."""
+        consumer = Consumer(
+            self._common
+            | {
+                "group.id": group,
+                "enable.auto.commit": False,
+                "heartbeat.interval.ms": 500,
+                "partition.assignment.strategy": "cooperative-sticky",
+            }
+        )
+        over = threading.Event()
+
+        def poll() -> None:
+            while not over.is_set():
+                consumer.poll(0.05)
+
+        consumer.subscribe([topic])
+        member = threading.Thread(target=poll, daemon=True)
+        member.start()
+        try:
+            yield
+        finally:
+            over.set()
+            member.join()
+            consumer.close()
+
+    def wait_members(self, group: str, count: int, *, most_partitions: int, deadline_s: float = 30.0) -> None:
+        """Wait until the group has so many members, and the one with most partitions that many: they are told to."""
+        end = time.monotonic() + deadline_s
+        while len(members := self.member_ids(group)) != count or max(members.values()) != most_partitions:
+            assert time.monotonic() < end, f"{group} has the members {members} after {deadline_s} s"
+            time.sleep(0.05)
 
     def leaders(self, topic: str) -> dict[int, int]:
         """The node that leads each of the topic's partitions."""
