@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import Names
 from tests.services.peers import Manager, Persistence
+from tests.services.programs import python
 from tests.services.supervised import Supervised
 from tests.services.topics import Kafka
 
@@ -119,13 +120,13 @@ def test_each_letter_comes_once_though_everything_comes_and_goes(  # noqa: PLR09
         "    print(line, end='', flush=True); time.sleep(0.0003)"
     )
     env = REJECTING | {"ACK_MODE": ack_mode, "DEAD_LETTER_STREAM": dead, "RESTART_BACKOFF_MAX": "100ms"}
-    first = supervisor_process(("python3", "-u", "-c", program), env=env)
+    first = supervisor_process(python(program), env=env)
     for letters in (5, 15, 25):
         first.wait_counter("outlet", "dead_letters_delivered", letters, 30)
         pid = first.status()["calculator_pid"]
         if pid:
             os.kill(pid, signal.SIGKILL)
-    second = supervisor_process(("python3", "-u", "-c", program), env=env)
+    second = supervisor_process(python(program), env=env)
     kafka.wait_members(names.group, 2, most_partitions=2)
     kafka.produce(incoming, values[2000:])
     second.wait_counter("outlet", "dead_letters_delivered", 1, 30)
@@ -155,7 +156,7 @@ def test_a_record_that_is_begun_when_its_partition_goes_is_committed_once(
     kafka.produce(incoming, (b"%d " % number + b"x" * 60_000 for number in range(600)))
     manager.route(incoming, outgoing)
     env = {"PROCESSING_GUARANTEE": "exactly-once", "ACK_MODE": "line", "KAFKA_OPTIONS": "heartbeat.interval.ms=500"}
-    command = ("python3", "-u", "-c", program)
+    command = python(program)
     first = supervisor_process(command, env=env)
     first.wait_status(lambda status: status["inlet"].get("stdin_full", False), "STDIN is full")
     for times in (1, 2, 3):

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import Names
 from tests.services.peers import Manager, Persistence
+from tests.services.programs import python
 from tests.services.supervised import Supervised
 from tests.services.topics import Kafka
 
@@ -31,11 +32,6 @@ DIES_OF_POISON = (
     "    if 'poison' in line: os._exit(3)\n"
     "    sys.stdout.write(line); sys.stdout.flush()\n"
 )
-
-
-def python(program: str) -> tuple[str, ...]:
-    """Return the command of a Calculator written here."""
-    return ("python3", "-u", "-c", program)
 
 
 @pytest.mark.parametrize("mode", MODES, ids=NAMES)
