@@ -90,7 +90,7 @@ def test_a_letter_under_way_keeps_its_partition(
     if first_comes == "the end of the run":
         end_a_run(process)
     with kafka.another_member(names.group, incoming):
-        kafka.wait_members(names.group, 2, most_partitions=1)
+        kafka.wait_shares(names.group, 0, 1)
         if first_comes == "the other member":
             rounds = process.status()["inlet"]["rounds"]
             process.wait_counter("inlet", "rounds", rounds + 2)  # so that it has been asked
@@ -109,9 +109,9 @@ def test_each_letter_comes_once_though_everything_comes_and_goes(  # noqa: PLR09
     incoming, outgoing, dead = (
         kafka.create_topic(names.topic(role), partitions) for role, partitions in (("in", 4), ("out", 1), ("dead", 1))
     )
-    values = [b"%d\nb" % n if n % 50 == 7 else b"%d" % n for n in range(4000)]
-    values[1500] = b"1500 poison"
-    kafka.produce(incoming, values[:2000])
+    values = [b"%d\nb" % n if n % 50 == 7 else b"%d" % n for n in range(2600)]
+    values[900] = b"900 poison"
+    kafka.produce(incoming, values[:1300])
     manager.route(incoming, outgoing)
     program = (
         "import os, sys, time\n"
@@ -121,14 +121,14 @@ def test_each_letter_comes_once_though_everything_comes_and_goes(  # noqa: PLR09
     )
     env = REJECTING | {"ACK_MODE": ack_mode, "DEAD_LETTER_STREAM": dead, "RESTART_BACKOFF_MAX": "100ms"}
     first = supervisor_process(python(program), env=env)
-    for letters in (5, 15, 25):
+    for letters in (4, 9, 15):
         first.wait_counter("outlet", "dead_letters_delivered", letters, 30)
         pid = first.status()["calculator_pid"]
         if pid:
             os.kill(pid, signal.SIGKILL)
     second = supervisor_process(python(program), env=env)
-    kafka.wait_members(names.group, 2, most_partitions=2)
-    kafka.produce(incoming, values[2000:])
+    kafka.wait_shares(names.group, 2, 2)
+    kafka.produce(incoming, values[1300:])
     second.wait_counter("outlet", "dead_letters_delivered", 1, 30)
     assert first.terminate(30) == 0
     kafka.wait_committed(names.group, incoming, len(values), deadline_s=60)

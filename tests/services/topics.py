@@ -142,6 +142,7 @@ class Kafka:
                 "group.id": group,
                 "enable.auto.commit": False,
                 "heartbeat.interval.ms": 500,
+                "session.timeout.ms": 6000,
                 "partition.assignment.strategy": "cooperative-sticky",
             }
         )
@@ -161,10 +162,10 @@ class Kafka:
             member.join()
             consumer.close()
 
-    def wait_members(self, group: str, count: int, *, most_partitions: int, deadline_s: float = 30.0) -> None:
-        """Wait until the group has so many members, and the one with most partitions that many: they are told to."""
+    def wait_shares(self, group: str, *shares: int, deadline_s: float = 30.0) -> None:
+        """Wait until the group's members have so many partitions each, the fewest first: that they are told to have."""
         end = time.monotonic() + deadline_s
-        while len(members := self.member_ids(group)) != count or max(members.values()) != most_partitions:
+        while sorted((members := self.member_ids(group)).values()) != list(shares):
             assert time.monotonic() < end, f"{group} has the members {members} after {deadline_s} s"
             time.sleep(0.05)
 
