@@ -1,6 +1,6 @@
 """The two extension modules; everything else about the package stands in pyproject.toml.
 
-SUPERVISOR_SANITIZE=1 builds under ASAN and UBSAN, SUPERVISOR_DEBUG=1 turns on the assertions of the data path.
+SUPERVISOR_SANITIZE=1 builds under ASAN and UBSAN.
 """
 
 import os
@@ -10,7 +10,6 @@ from setuptools import setup  # isort: skip  (must come before Cython's, whose E
 from Cython.Distutils import Extension
 
 SANITIZE = os.environ.get("SUPERVISOR_SANITIZE") == "1"
-DEBUG = os.environ.get("SUPERVISOR_DEBUG") == "1"
 
 SANITIZER_FLAGS = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"] if SANITIZE else []
 OPTIMISATION = ["-g", "-O1"] if SANITIZE else ["-O3"]
@@ -27,7 +26,6 @@ def extension(name: str, depends: list[str]) -> Extension:
         depends=depends,
         include_dirs=["src/framing", "src/spawn"],
         libraries=["dl"],  # part of libc since glibc 2.34
-        define_macros=[("FRAMING_DEBUG", "1")] if DEBUG else [],
         extra_compile_args=[*OPTIMISATION, "-std=c11", "-Wall", "-Wextra", "-pthread", *SANITIZER_FLAGS],
         extra_link_args=["-pthread", *SANITIZER_FLAGS],
         cython_directives={"language_level": 3},

@@ -41,7 +41,7 @@ cdef int64_t inlet_watch(inlet_t *s, int64_t now_ns) noexcept nogil:
 cdef void inlet_release(inlet_t *s, int64_t sequence) noexcept nogil:
     cdef ledger_entry_t *entry
     ledger_acknowledge(&s.ledger, sequence)
-    while s.ledger.head < s.ledger.settled and inlet_is_buried(s, ledger_at(&s.ledger, s.ledger.head)):
+    while ledger_may_pop(&s.ledger, s.progress.letters.delivered):
         entry = ledger_pop(&s.ledger)
         rdk.message_destroy(<rd_kafka_message_t *>entry.record)
         s.acknowledged += 1
@@ -164,8 +164,8 @@ cdef bint inlet_write(inlet_t *s, int64_t now_ns) noexcept nogil:
         return False
     if inlet_alone(s):
         limit = min(limit, inlet_alone_limit(s))
-    if s.transactional and s.ledger.dead > 0:
-        limit = min(limit, inlet_dead_limit(s))
+    if s.transactional:
+        limit = min(limit, ledger_dead_limit(&s.ledger))
     if s.paused or s.draining or s.closing:
         limit = unfinished      # a record that was begun is finished: half a line is never left behind
     if s.commit_ahead:          # and nobody else will ever read one that was committed
@@ -604,7 +604,7 @@ cdef class Inlet:
         cdef int64_t first
         found = None
         self.enter()
-        first = inlet_first_line(s)
+        first = ledger_first_line(&s.ledger)
         if first < s.read_until and first < s.ledger.tail:
             found = ledger_at(&s.ledger, first).partition, ledger_at(&s.ledger, first).offset
         self.leave()
@@ -626,16 +626,9 @@ cdef class Inlet:
         """
         cdef inlet_t *s = self.s
         cdef bytes reason = why.encode()
-        cdef ledger_entry_t *entry
-        cdef int64_t first
         self.enter()
-        first = inlet_first_line(s)
-        if first < s.ledger.tail:
-            entry = ledger_at(&s.ledger, first)
-            if entry.partition == partition and entry.offset == offset:
-                snprintf(s.poison_why, sizeof(s.poison_why), "%s", <const char *>reason)
-                ledger_bury(&s.ledger, entry, LEDGER_POISON)
-                s.letters_from = min(s.letters_from, first)
+        if ledger_bury_first(&s.ledger, partition, offset):
+            snprintf(s.poison_why, sizeof(s.poison_why), "%s", <const char *>reason)
         s.alone_until = 0
         s.more = True
         self.leave()
@@ -661,7 +654,7 @@ cdef class Inlet:
         cdef inlet_t *s = self.s
         cdef bint harmless
         self.enter()
-        harmless = inlet_lines_in_flight(s) == 0 and inlet_rewind_void(s)
+        harmless = ledger_lines_in_flight(&s.ledger) == 0 and inlet_rewind_void(s)
         if harmless:
             ledger_rewind_marks(&s.ledger, s.ledger.mark, False)
         self.leave()
@@ -741,7 +734,7 @@ cdef class Inlet:
             "rule_broken": s.rule_broken,
             "written_alone": s.alone_until > 0,
             "dead_in_flight": s.ledger.dead,
-            "lines_in_flight": inlet_lines_in_flight(s),
+            "lines_in_flight": ledger_lines_in_flight(&s.ledger),
             "stdin_unread_bytes": unread,
             "stdin_full": s.blocked,
             "stdin_full_ns": s.blocked_ns + (monotonic_ns() - s.blocked_since_ns if s.blocked else 0),

@@ -1,88 +1,21 @@
-# The inlet's part of dead letters: which records get one, and records that are written alone because one of them ends
+# The inlet's part of dead letters, by the rules of dead.h, and records that are written alone because one of them ends
 # the Calculator.
 
 
-cdef bint inlet_is_buried(const inlet_t *s, const ledger_entry_t *entry) noexcept nogil:
-    """Whether nothing is waited for: its dead letter, if it is to have one, is delivered."""
-    return not entry.flags & LEDGER_DEAD or 0 < entry.letter <= s.progress.letters.delivered
-
-
-cdef int64_t inlet_buried_before(inlet_t *s, int64_t sequence) noexcept nogil:
-    """How far a transaction that ends at ``sequence`` may commit: with the dead letters delivered, and no other."""
-    cdef int64_t i
-    if s.ledger.dead == 0:
-        return sequence
-    for i in range(s.ledger.head, sequence):
-        if not inlet_is_buried(s, ledger_at(&s.ledger, i)):
-            return i
-    # Those that come next wait for no line: their letters are in the transaction, so their offsets have to be, too. The
-    # end of a run may have taken the cursor back before them.
-    while sequence < s.ledger.tail and ledger_at(&s.ledger, sequence).flags & LEDGER_DEAD \
-            and inlet_is_buried(s, ledger_at(&s.ledger, sequence)):
-        sequence += 1
-    s.ledger.answered = max(s.ledger.answered, sequence)
-    s.ledger.cursor = max(s.ledger.cursor, sequence)
-    return sequence
-
-
-cdef int64_t inlet_dead_limit(const inlet_t *s) noexcept nogil:
-    """In a transaction, before which record writing stops for the sake of a dead one.
-
-    What is written behind it could be answered, and committed, before its offset can be. So everything before it is
-    committed first, then it is passed over with those dead that follow it, and they are committed with their letters.
-    """
-    cdef int64_t i = s.ledger.head
-    if s.ledger.head < s.ledger.tail and ledger_at(&s.ledger, i).flags & LEDGER_DEAD:
-        while i < s.ledger.tail and ledger_at(&s.ledger, i).flags & LEDGER_DEAD:
-            i += 1
-        return max(i, s.ledger.cursor)
-    i = s.ledger.cursor
-    while i < s.ledger.tail and not ledger_at(&s.ledger, i).flags & LEDGER_DEAD:
-        i += 1
-    return i
-
-
-cdef int64_t inlet_lines_in_flight(const inlet_t *s) noexcept nogil:
-    """Records with a line that the Calculator may be at work on."""
-    cdef int64_t i
-    cdef int64_t lines = s.ledger.cursor - s.ledger.head + (s.ledger.cursor_bytes > 0)
-    if s.ledger.dead > 0:
-        for i in range(s.ledger.head, s.ledger.cursor):
-            lines -= ledger_at(&s.ledger, i).flags & LEDGER_DEAD != 0
-    return lines
-
-
 cdef int64_t inlet_letters_limit(inlet_t *s) noexcept nogil:
-    """Letters of records before this may be posted now: of those passed over in the writing.
-
-    In a transaction only those that come first: a letter belongs into the transaction that commits its record's offset.
-    Where offsets are committed ahead, those that are committed.
-    """
-    cdef int64_t limit = s.ledger.head
-    if s.commit_ahead:
-        return min(s.committed, s.ledger.cursor)
-    if not s.transactional:
-        return s.ledger.cursor
-    while limit < s.ledger.cursor and ledger_at(&s.ledger, limit).flags & LEDGER_DEAD:
-        limit += 1
-    return limit
+    """Letters of records before this may be posted now: where offsets are committed ahead, not before they are."""
+    cdef int64_t limit = ledger_letters_limit(&s.ledger, s.transactional)
+    return min(s.committed, limit) if s.commit_ahead else limit
 
 
 cdef void inlet_post_letters(inlet_t *s) noexcept nogil:
-    cdef ledger_entry_t *entry
-    cdef int64_t limit
+    cdef int64_t limit, i
     if s.ledger.unposted == 0:
         return
     limit = inlet_letters_limit(s)
-    s.letters_from = max(s.letters_from, s.ledger.head)
-    while s.letters_from < limit:
-        entry = ledger_at(&s.ledger, s.letters_from)
-        if entry.flags & LEDGER_DEAD and entry.letter == 0:
-            if entry.flags & LEDGER_VOID:
-                ledger_unbury(&s.ledger, entry)
-            elif not inlet_post_letter(s, entry):
-                return
-        s.letters_from += 1
+    i = ledger_next_letter(&s.ledger, limit)
+    while i >= 0 and inlet_post_letter(s, ledger_at(&s.ledger, i)):
+        i = ledger_next_letter(&s.ledger, limit)
 
 
 cdef bint inlet_post_letter(inlet_t *s, ledger_entry_t *entry) noexcept nogil:
@@ -128,17 +61,6 @@ cdef bint inlet_post_letter(inlet_t *s, ledger_entry_t *entry) noexcept nogil:
     return True
 
 
-cdef void inlet_recall_letters(inlet_t *s) noexcept nogil:
-    """The transaction they were in is lost: they are posted again."""
-    cdef ledger_entry_t *entry
-    cdef int64_t i
-    for i in range(s.ledger.head, s.ledger.tail if s.ledger.dead > 0 else s.ledger.head):
-        entry = ledger_at(&s.ledger, i)
-        if entry.flags & LEDGER_DEAD:
-            ledger_posted(&s.ledger, entry, 0)
-    s.letters_from = s.ledger.head
-
-
 # ------------------------------------------------------------------ records that end the Calculator
 
 
@@ -158,14 +80,6 @@ cdef int64_t inlet_read_until(inlet_t *s) noexcept nogil:
     return i
 
 
-cdef int64_t inlet_first_line(const inlet_t *s) noexcept nogil:
-    """The first unanswered record that has a line."""
-    cdef int64_t i = s.ledger.answered
-    while i < s.ledger.tail and ledger_at(&s.ledger, i).line_bytes == 0:
-        i += 1
-    return i
-
-
 cdef bint inlet_alone(inlet_t *s) noexcept nogil:
     """Whether records are written alone now. Ends it when all that are suspected were answered."""
     if s.alone_until == 0:
@@ -180,5 +94,5 @@ cdef bint inlet_alone(inlet_t *s) noexcept nogil:
 
 cdef int64_t inlet_alone_limit(inlet_t *s) noexcept nogil:
     """Before which record writing stops: one is written when everything before it was answered."""
-    cdef int64_t first = inlet_first_line(s)
+    cdef int64_t first = ledger_first_line(&s.ledger)
     return first + 1 if s.ledger.cursor <= first else s.ledger.cursor + (s.ledger.cursor_bytes > 0)

@@ -53,7 +53,6 @@ cdef struct inlet_t:
     int64_t read_until          # of the run that ended last: it read something of each record before this one
     int64_t alone_until         # records before this one are written alone, one of them ends the Calculator; 0: none is
     char poison_why[240]        # of the last one found
-    int64_t letters_from        # every dead record before this one has its letter
     int64_t keys_until, keys_mark   # the keys of records before this one are noted, up to this mark; 0: none is
     # orders
     bint paused, draining, stopping

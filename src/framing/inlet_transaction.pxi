@@ -65,7 +65,7 @@ cdef void inlet_hand_offsets(inlet_t *s) noexcept nogil:
         if s.rule_broken:
             inlet_abort(s, CUT_DELIVERED, b"the rule of ACK_MODE=line was broken")
             return
-    sequence = inlet_buried_before(s, ledger_settle_marks(&s.ledger, cut.mark))
+    sequence = ledger_buried_before(&s.ledger, ledger_settle_marks(&s.ledger, cut.mark), s.progress.letters.delivered)
     if sequence == s.ledger.head and not progress_transaction_open(s.progress):
         cut_move(cut, CUT_DELIVERED, CUT_NONE)
         return
@@ -95,5 +95,5 @@ cdef bint inlet_rewind_void(inlet_t *s) noexcept nogil:
         return False
     s.ledger.committing = 0
     s.abort_owed = False
-    inlet_recall_letters(s)
+    ledger_recall_letters(&s.ledger)
     return cut_move(&s.progress.cut, CUT_VOID, CUT_NONE)

@@ -69,8 +69,9 @@ typedef struct {
     int64_t next_offset; /* the offset to store: one past the last acknowledged record; -1: none yet */
     int64_t in_flight;   /* entries of the current epoch in the ring */
     uint16_t epoch;
-    uint8_t state; /* partition_state_t */
-    uint8_t dirty; /* next_offset was not stored yet */
+    uint8_t state;   /* partition_state_t */
+    uint8_t dirty;   /* next_offset was not stored yet */
+    uint8_t stopped; /* a record of this epoch was left to who gets the partition: no offset moves past it */
 } ledger_partition_t;
 
 typedef struct {
@@ -83,9 +84,10 @@ typedef struct {
     int64_t mask;
     int64_t head, settled, answered, cursor, tail;
     int64_t dead,
-        unposted;        /* entries that have a dead letter instead of a line, and those of them that are to get it */
-    size_t cursor_bytes; /* bytes of the entry at cursor that are written already */
-    int64_t written;     /* position in the STDIN byte stream */
+        unposted;         /* entries that have a dead letter instead of a line, and those of them that are to get it */
+    int64_t letters_from; /* every dead entry before this one has its letter */
+    size_t cursor_bytes;  /* bytes of the entry at cursor that are written already */
+    int64_t written;      /* position in the STDIN byte stream */
     int64_t
         mark; /* of the last whole line written, counted on from the lines that came out so far; or of the last marker */
     int64_t committing; /* a commit of what is below it is under way; at most settled: none is */
@@ -157,17 +159,17 @@ static inline int ledger_owns(const ledger_t *l, const ledger_entry_t *e) {
 static inline int ledger_has_letter(const ledger_entry_t *e) { return e->flags & LEDGER_DEAD && e->letter != 0; }
 
 /* Make the entries from sequence `from` on that belong to `partition` void: they will have no line and move no offset.
- * An entry that is partly written keeps its line, or its rest would be glued to the next record. */
+ * An entry that is partly written is not: its rest will be written, so it is answered, and counts. */
 static void ledger_void_from(ledger_t *l, int64_t from, int32_t partition) {
     for (int64_t i = from; i < l->tail; i++) {
         ledger_entry_t *e = ledger_at(l, i);
-        if (e->partition != partition || (e->flags & LEDGER_VOID) || ledger_has_letter(e))
+        if (e->partition != partition || (e->flags & LEDGER_VOID) || ledger_has_letter(e) ||
+            (i == l->cursor && l->cursor_bytes > 0))
             continue;
         if (l->partitions[partition].epoch == e->epoch)
             l->partitions[partition].in_flight--;
         e->flags |= LEDGER_VOID;
-        if (i > l->cursor || (i == l->cursor && l->cursor_bytes == 0))
-            e->line_bytes = 0;
+        e->line_bytes = 0;
     }
 }
 
@@ -373,7 +375,7 @@ static inline int64_t ledger_settle(ledger_t *l, int64_t delivered) {
 /* The offset behind this record may be committed. */
 static inline void ledger_note_offset(ledger_t *l, const ledger_entry_t *e) {
     ledger_partition_t *p = &l->partitions[e->partition];
-    if (!ledger_owns(l, e) || e->offset < p->next_offset)
+    if (!ledger_owns(l, e) || p->stopped || e->offset < p->next_offset)
         return;
     p->next_offset = e->offset + 1;
     p->dirty = 1;
@@ -409,6 +411,8 @@ static inline ledger_entry_t *ledger_pop(ledger_t *l) {
     if (ledger_owns(l, e)) {
         ledger_note_offset(l, e);
         l->partitions[e->partition].in_flight--;
+    } else if (l->partitions[e->partition].epoch == e->epoch) {
+        l->partitions[e->partition].stopped = 1;
     }
     return e;
 }

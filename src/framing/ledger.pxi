@@ -25,7 +25,7 @@ cdef extern from "ledger.h" nogil:
         uint8_t dirty
     ctypedef struct ledger_t:
         int64_t head, settled, answered, cursor, tail
-        int64_t dead, unposted
+        int64_t dead, unposted, letters_from
         size_t cursor_bytes
         int64_t written, mark, committing, unmarked
         ledger_count_t count
@@ -43,9 +43,7 @@ cdef extern from "ledger.h" nogil:
     void ledger_drain(ledger_t *, int32_t, int64_t)
     void ledger_revoke(ledger_t *, int32_t, int64_t)
     void ledger_append(ledger_t *, void *, const uint8_t *, size_t, size_t, int32_t, int64_t, newlines_t)
-    void ledger_bury(ledger_t *, ledger_entry_t *, unsigned)
     void ledger_posted(ledger_t *, ledger_entry_t *, int64_t)
-    void ledger_unbury(ledger_t *, ledger_entry_t *)
     void ledger_acknowledge(ledger_t *, int64_t)
     int ledger_gather(const ledger_t *, int64_t, iovec *, int)
     void ledger_skip(ledger_t *, int64_t)
@@ -60,6 +58,17 @@ cdef extern from "ledger.h" nogil:
     int64_t ledger_rewind_marks(ledger_t *, int64_t, int)
     int64_t ledger_forfeit(ledger_t *)
     void ledger_offsets_below(const ledger_t *, int64_t, int64_t *)
+
+cdef extern from "dead.h" nogil:
+    bint ledger_may_pop(const ledger_t *, int64_t)
+    int64_t ledger_first_line(const ledger_t *)
+    bint ledger_bury_first(ledger_t *, int32_t, int64_t)
+    int64_t ledger_letters_limit(const ledger_t *, bint)
+    int64_t ledger_next_letter(ledger_t *, int64_t)
+    void ledger_recall_letters(ledger_t *)
+    int64_t ledger_dead_limit(const ledger_t *)
+    int64_t ledger_buried_before(ledger_t *, int64_t, int64_t)
+    int64_t ledger_lines_in_flight(const ledger_t *)
 
 
 cdef ledger_count_t ledger_count(str ack_mode) except *:
@@ -91,6 +100,7 @@ cdef class Ledger:
     cdef ledger_t ledger
     cdef dict values
     cdef newlines_t newlines
+    cdef int64_t letters_delivered
 
     def __cinit__(self, int64_t max_records, int64_t max_bytes, str input_newlines="space", str ack_mode="demand"):
         live_add(LIVE_objects, 1)
@@ -157,7 +167,7 @@ cdef class Ledger:
         cdef iovec iov[1024]
         cdef int i, n = ledger_gather(&self.ledger, min(before, self.ledger.tail), iov, min(max_iov, 1024))
         taken = b"".join([(<const char *>iov[i].iov_base)[:iov[i].iov_len] for i in range(n)])[:limit]
-        ledger_written(&self.ledger, len(taken), self.ledger.tail)
+        ledger_written(&self.ledger, len(taken), min(before, self.ledger.tail))
         return taken
 
     def answer(self, int64_t stdin_position, int64_t stdout_position) -> bool:
@@ -187,7 +197,7 @@ cdef class Ledger:
         cdef ledger_entry_t *entry
         acknowledged = []
         ledger_acknowledge(&self.ledger, sequence)
-        while self.ledger.head < sequence:
+        while ledger_may_pop(&self.ledger, self.letters_delivered):
             del self.values[self.ledger.head]
             entry = ledger_pop(&self.ledger)
             acknowledged.append((entry.partition, entry.offset))
@@ -218,7 +228,8 @@ cdef class Ledger:
         cdef int64_t below[64]
         if self.ledger.partition_count > 64:
             raise ValueError("made for tests: 64 partitions at most")
-        self.ledger.committing = ledger_settle_marks(&self.ledger, mark)
+        self.ledger.committing = ledger_buried_before(
+            &self.ledger, ledger_settle_marks(&self.ledger, mark), self.letters_delivered)
         ledger_offsets_below(&self.ledger, self.ledger.committing, below)
         return {i: below[i] for i in range(self.ledger.partition_count) if below[i] >= 0}
 
@@ -227,5 +238,43 @@ cdef class Ledger:
         return self.pop_to(self.ledger.committing)
 
     def void(self) -> None:
-        """The transaction is lost; ``rewind_marks`` without trust comes next."""
+        """The transaction is lost, its letters too; ``rewind_marks`` without trust comes next."""
         self.ledger.committing = 0
+        ledger_recall_letters(&self.ledger)
+
+    @property
+    def dead(self) -> tuple[int, int]:
+        """Records that have a dead letter instead of a line, and those of them that have none yet."""
+        return self.ledger.dead, self.ledger.unposted
+
+    @property
+    def lines_in_flight(self) -> int:
+        """Records that were written, or passed over without a letter, and are not gone."""
+        return ledger_lines_in_flight(&self.ledger)
+
+    @property
+    def dead_limit(self) -> int:
+        """`exactly-once`: writing stops before this record."""
+        return ledger_dead_limit(&self.ledger)
+
+    def bury(self, int32_t partition, int64_t offset) -> bool:
+        """After a rewind: this record gets a dead letter instead of its line, if it is the first to be written."""
+        return ledger_bury_first(&self.ledger, partition, offset)
+
+    def post(self, int64_t number, int count, *, bint transactional=False, int64_t before=INT64_MAX) -> list[int]:
+        """Give up to ``count`` records their letters, numbered from this one on; return their sequence numbers.
+
+        ``before``: of records before this one alone.
+        """
+        cdef int64_t limit = min(before, ledger_letters_limit(&self.ledger, transactional))
+        cdef int64_t i = ledger_next_letter(&self.ledger, limit)
+        posted = []
+        while i >= 0 and len(posted) < count:
+            ledger_posted(&self.ledger, ledger_at(&self.ledger, i), number + len(posted))
+            posted.append(i)
+            i = ledger_next_letter(&self.ledger, limit)
+        return posted
+
+    def deliver_letters(self, int64_t number) -> None:
+        """The letters up to this number are there; what waits for them goes with the next delivery."""
+        self.letters_delivered = number

@@ -30,7 +30,9 @@ typedef struct letter_s {
     int64_t number; /* a record's */
     uint64_t hash;  /* a line's in a transaction, see refused.h */
     letter_state_t state;
-    int given_up; /* librdkafka still has it, but nobody waits for it */
+    int64_t again_ns; /* it was not taken: not offered before */
+    int alone;        /* offered in a request of its own: a refusal is meant for it */
+    int given_up;     /* librdkafka still has it, but nobody waits for it */
     int64_t copied_bytes;
     uint8_t copy[]; /* of value and key; nothing where they live as long as the letter */
 } letter_t;

@@ -328,6 +328,7 @@ cdef class Outlet:
                 rdk.topic_destroy(self.s.letters_rkt)
             self.s.letters_rkt = rdk.topic_new(self.s.rk, name, NULL) if name is not None else NULL
             self.s.letters_retry_at_ns = 0
+            outlet_retry_letters(self.s)
             self.s.letter_error = 0
             self.dead_letter_topic = name
             if name is None:

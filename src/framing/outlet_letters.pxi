@@ -90,8 +90,15 @@ cdef void outlet_free_letter(outlet_t *s, letter_t *letter) noexcept nogil:
 
 
 cdef void outlet_letter_failed(outlet_t *s, letter_t *letter, int error) noexcept nogil:
-    """It was not taken. A line's is then dropped, as where there is no stream for it; a record's is offered again."""
+    """It was not taken. A line's is then dropped, as where there is no stream for it; a record's is offered again.
+
+    A broker refuses a whole request for one of its records, or for their sum: who was refused alone is meant.
+    """
     cdef bint refused = is_refusal(error)
+    cdef int64_t again_ns = monotonic_ns() + MS * (LETTER_REFUSED_RETRY_MS if refused else LETTER_RETRY_MS)
+    if refused and not letter.alone:
+        s.letters_alone = True
+        return
     if refused and letter.batch != NULL:
         refused_add(&s.refused_letters, letter.hash)    # should it come again: with its transaction
         s.lines_unproducible += 1
@@ -101,7 +108,10 @@ cdef void outlet_letter_failed(outlet_t *s, letter_t *letter, int error) noexcep
     if error != s.letter_error:
         s.letter_error = error
         notice_post(&s.client.notices, NOTICE_LETTER_REFUSED, error, rdk.err2str(error))
-    s.letters_retry_at_ns = monotonic_ns() + MS * (LETTER_REFUSED_RETRY_MS if refused else LETTER_RETRY_MS)
+    if s.transactional:
+        s.letters_retry_at_ns = again_ns
+    else:
+        letter.again_ns = again_ns
 
 
 cdef void outlet_letter_reported(outlet_t *s, letter_t *letter, const rd_kafka_message_t *m) noexcept nogil:
@@ -139,13 +149,25 @@ cdef void outlet_send_letters(outlet_t *s, int64_t now_ns) noexcept nogil:
     cdef letter_t *letter
     outlet_take_posted(s)
     outlet_file_letters(s)
-    if s.letters.first == NULL or s.letters_rkt == NULL or now_ns < s.letters_retry_at_ns \
-            or not outlet_may_send_letters(s):
+    letter = outlet_next_letter(s, s.letters.first, now_ns)
+    if letter == NULL or s.letters_rkt == NULL or now_ns < s.letters_retry_at_ns or not outlet_may_send_letters(s):
         return
-    letter = s.letters.first
+    while letter != NULL and not (s.letters_alone and s.letters_flying > 0) and outlet_send_letter(s, letter):
+        letter = outlet_next_letter(s, letter.next, now_ns)
+
+
+cdef letter_t *outlet_next_letter(const outlet_t *s, letter_t *letter, int64_t now_ns) noexcept nogil:
+    """The first from this one on that can be offered now, or NULL."""
+    while letter != NULL and (letter.state != LETTER_WAITS or now_ns < letter.again_ns):
+        letter = letter.next
+    return letter
+
+
+cdef void outlet_retry_letters(outlet_t *s) noexcept nogil:
+    """All that wait can be offered at once: their stream is another one."""
+    cdef letter_t *letter = s.letters.first
     while letter != NULL:
-        if letter.state == LETTER_WAITS and not outlet_send_letter(s, letter):
-            break
+        letter.again_ns = 0
         letter = letter.next
 
 
@@ -156,6 +178,7 @@ cdef bint outlet_send_letter(outlet_t *s, letter_t *letter) noexcept nogil:
         s.rk, RDK_V_RKT, s.letters_rkt, RDK_V_PARTITION, RDK_PARTITION_UA,
         RDK_V_VALUE, <void *>letter.value, letter.value_bytes, RDK_V_KEY, <void *>letter.key, letter.key_bytes,
         RDK_V_OPAQUE, <void *>(<uintptr_t>letter | LETTER_TAG), RDK_V_HEADERS, headers, RDK_V_END)
+    letter.alone = s.letters_alone or error != RDK_ERR_NONE
     if error == RDK_ERR_NONE:
         letter.state = LETTER_FLIES
         live_add(LIVE_headers, -1)      # librdkafka's now
@@ -165,7 +188,7 @@ cdef bint outlet_send_letter(outlet_t *s, letter_t *letter) noexcept nogil:
     if error == RDK_ERR__QUEUE_FULL:
         return False
     outlet_letter_failed(s, letter, error)
-    return letter.state == LETTER_DELIVERED
+    return True
 
 
 cdef void outlet_file_letters(outlet_t *s) noexcept nogil:
@@ -190,6 +213,8 @@ cdef void outlet_file_letters(outlet_t *s) noexcept nogil:
             outlet_free_letter(s, letter)
         letter = letters_take(&s.letters)
     s.letters = rest
+    if rest.first == NULL:
+        s.letters_alone = False
 
 
 cdef void outlet_drop_lines_letters(outlet_t *s) noexcept nogil:

@@ -57,7 +57,9 @@ cdef struct outlet_t:
     # dead letters, see outlet_letters.pxi
     rd_kafka_topic_t *letters_rkt   # NULL: there is no stream for them
     letters_t letters
-    int64_t letters_flying, letters_delivered, letters_retry_at_ns
+    int64_t letters_flying, letters_delivered
+    int64_t letters_retry_at_ns     # in a transaction, which takes those that were refused with it
+    bint letters_alone              # some were refused together: they are offered one at a time
     bint letters_full               # a line that is still being read waits for room among them
     int letter_error                # why the stream does not take them now
     partitions_t partitions

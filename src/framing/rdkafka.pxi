@@ -280,6 +280,8 @@ cdef extern from "letter.h" nogil:
         int64_t number
         uint64_t hash
         int state
+        int64_t again_ns
+        bint alone
         bint given_up
     ctypedef struct letters_t:
         letter_t *first

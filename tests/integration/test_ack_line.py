@@ -11,17 +11,13 @@ import pytest
 
 from tests.conftest import Names
 from tests.services.peers import Manager, Persistence
+from tests.services.programs import python
 from tests.services.supervised import Supervised
 from tests.services.topics import Kafka
 
 Start = Callable[..., Supervised]
 Read = Callable[[str], Persistence]
 LINE = {"ACK_MODE": "line", "RESTART_BACKOFF_MAX": "200ms"}
-
-
-def python(program: str) -> tuple[str, ...]:
-    """Return the command of a Calculator written here."""
-    return ("python3", "-u", "-c", program)
 
 
 def test_records_flow_and_are_committed(
@@ -142,22 +138,3 @@ def test_half_a_line_answers_nothing(
     supervisor_process(python(program), env=LINE)
     assert [frame.value for frame in persistence(outgoing).read(10)] == [str(number) for number in range(10)]
     kafka.wait_committed(names.group, incoming, 10)
-
-
-def test_a_change_of_both_topics_keeps_count(
-    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
-) -> None:
-    """The Calculator goes on under a new inlet, whose count begins with the lines that came so far."""
-    topics = {role: kafka.create_topic(names.topic(role)) for role in ("in1", "in2", "out1", "out2")}
-    kafka.produce(topics["in1"], [b"a%d" % number for number in range(1000)])
-    kafka.produce(topics["in2"], [b"b%d" % number for number in range(1000)])
-    manager.route(topics["in1"], topics["out1"])
-    process = supervisor_process(("cat",), env=LINE)
-    assert len(persistence(topics["out1"]).read(1000)) == 1000
-    pid = process.status()["calculator_pid"]
-    manager.route(topics["in2"], topics["out2"])
-    manager.wait_adopted()
-    assert [f.value for f in persistence(topics["out2"]).read(1000)] == [f"b{number}" for number in range(1000)]
-    kafka.wait_committed(names.group, topics["in1"], 1000)
-    kafka.wait_committed(names.group, topics["in2"], 1000)
-    assert process.status()["calculator_pid"] == pid

@@ -138,22 +138,3 @@ def test_what_only_looks_like_a_marker_is_data(
     supervisor_process(("sh", "-c", f"{shell}; exec sed -u '/^#/p'"), env=MARKER | {"MARKER_PREFIX": "#"})
     assert [frame.value for frame in persistence(outgoing).read(len(strays) + 2)] == [*strays, "1", "2"]
     kafka.wait_committed(names.group, incoming, 2)
-
-
-def test_a_change_of_both_topics_keeps_the_numbers(
-    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
-) -> None:
-    """The Calculator goes on under a new inlet, whose markers are numbered on."""
-    topics = {role: kafka.create_topic(names.topic(role)) for role in ("in1", "in2", "out1", "out2")}
-    kafka.produce(topics["in1"], [b"a%d" % number for number in range(1000)])
-    kafka.produce(topics["in2"], [b"b%d" % number for number in range(1000)])
-    manager.route(topics["in1"], topics["out1"])
-    process = supervisor_process(("cat",), env=MARKER)
-    assert len(persistence(topics["out1"]).read(1000)) == 1000
-    pid = process.status()["calculator_pid"]
-    manager.route(topics["in2"], topics["out2"])
-    manager.wait_adopted()
-    assert [f.value for f in persistence(topics["out2"]).read(1000)] == [f"b{number}" for number in range(1000)]
-    kafka.wait_committed(names.group, topics["in1"], 1000)
-    kafka.wait_committed(names.group, topics["in2"], 1000)
-    assert process.status()["calculator_pid"] == pid

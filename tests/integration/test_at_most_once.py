@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import Names
 from tests.services.broker import Cluster
 from tests.services.peers import Manager, Persistence
+from tests.services.programs import python
 from tests.services.supervised import Supervised
 from tests.services.topics import Kafka
 
@@ -55,7 +56,7 @@ def test_what_was_written_is_committed_and_never_written_again(
     )
     kafka.produce(incoming, [b"lost"])
     manager.route(incoming, outgoing)
-    process = supervisor_process(("python3", "-u", "-c", program), env=AT_MOST_ONCE)
+    process = supervisor_process(python(program), env=AT_MOST_ONCE)
     process.wait_log("calculator ended", status="exit status 1")
     assert kafka.wait_committed(names.group, incoming, 1) == {0: 1}
     kafka.produce(incoming, [b"kept"])

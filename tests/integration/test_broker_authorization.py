@@ -51,6 +51,28 @@ def rights(secured: Kafka, names: Names) -> dict[str, tuple[str, str, str]]:
     return rights
 
 
+@pytest.fixture
+def flowing(
+    secured: Kafka,
+    rights: dict[str, tuple[str, str, str]],
+    names: Names,
+    manager: Manager,
+    supervisor_process: Start,
+) -> Callable[..., Flow]:
+    """``flowing(**settings)`` starts a Supervisor with all rights, and returns its flow when records arrive."""
+
+    def start(**settings: str) -> Flow:
+        incoming, outgoing = rights["read"][2], rights["write"][2]
+        manager.route(incoming, outgoing)
+        process = supervisor_process(("cat",), kafka=secured, env=login(names) | settings)
+        flow = Flow(secured, process, names.group, incoming, outgoing)
+        flow.send(1000)
+        flow.flows()
+        return flow
+
+    return start
+
+
 @pytest.mark.parametrize(
     ("lost", "said"),
     [
@@ -63,18 +85,12 @@ def test_a_right_is_lost_and_given_back(  # noqa: PLR0917 - fixtures
     secured: Kafka,
     rights: dict[str, tuple[str, str, str]],
     names: Names,
-    manager: Manager,
-    supervisor_process: Start,
+    flowing: Callable[..., Flow],
     lost: str,
     said: tuple[str, ...],
 ) -> None:
     """In full flow: the check says which right is missing, and everything comes when it is back."""
-    incoming, outgoing = rights["read"][2], rights["write"][2]
-    manager.route(incoming, outgoing)
-    process = supervisor_process(("cat",), kafka=secured, env=login(names))
-    flow = Flow(secured, process, names.group, incoming, outgoing)
-    flow.send(1000)
-    flow.flows()
+    flow = flowing()
     secured.forbid(names.node_id, *rights[lost])
     flow.send(1000)
     print(flow.trouble(*said))
@@ -87,19 +103,12 @@ def test_a_right_is_lost_in_a_transaction(  # noqa: PLR0917 - fixtures
     secured: Kafka,
     rights: dict[str, tuple[str, str, str]],
     names: Names,
-    manager: Manager,
-    supervisor_process: Start,
+    flowing: Callable[..., Flow],
     lost: str,
     said: str,
 ) -> None:
     """`exactly-once`: aborted as long as it is missing, and every record once when it is back."""
-    incoming, outgoing = rights["read"][2], rights["write"][2]
-    manager.route(incoming, outgoing)
-    environment = login(names) | {"PROCESSING_GUARANTEE": "exactly-once", "ACK_MODE": "line"}
-    process = supervisor_process(("cat",), kafka=secured, env=environment)
-    flow = Flow(secured, process, names.group, incoming, outgoing)
-    flow.send(1000)
-    flow.flows()
+    flow = flowing(PROCESSING_GUARANTEE="exactly-once", ACK_MODE="line")
     secured.forbid(names.node_id, *rights[lost])
     flow.send(1000)
     print(flow.trouble("outgoing stream", said))
@@ -117,20 +126,9 @@ def test_a_wrong_password_is_said(secured: Kafka, names: Names, manager: Manager
     assert process.terminate() == 0
 
 
-def test_a_password_is_changed_and_changed_back(
-    secured: Kafka,
-    rights: dict[str, tuple[str, str, str]],
-    names: Names,
-    manager: Manager,
-    supervisor_process: Start,
-) -> None:
+def test_a_password_is_changed_and_changed_back(secured: Kafka, names: Names, flowing: Callable[..., Flow]) -> None:
     """In full flow, on a broker that asks again every 2 s."""
-    incoming, outgoing = rights["read"][2], rights["write"][2]
-    manager.route(incoming, outgoing)
-    process = supervisor_process(("cat",), kafka=secured, env=login(names))
-    flow = Flow(secured, process, names.group, incoming, outgoing)
-    flow.send(1000)
-    flow.flows()
+    flow = flowing()
     secured.set_password(names.node_id, "changed")
     print(flow.trouble("incoming stream", "outgoing stream", "kafka_sasl_password"))
     flow.send(1000)

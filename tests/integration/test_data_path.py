@@ -12,16 +12,12 @@ import pytest
 
 from tests.conftest import Names
 from tests.services.peers import Manager, Persistence
+from tests.services.programs import python
 from tests.services.supervised import Supervised
 from tests.services.topics import Kafka
 
 Start = Callable[..., Supervised]
 Read = Callable[[str], Persistence]
-
-
-def python(program: str) -> tuple[str, ...]:
-    """Return the command of a Calculator written here."""
-    return ("python3", "-u", "-c", program)
 
 
 def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = 15.0) -> None:
@@ -306,3 +302,23 @@ def test_the_end_of_the_calculator_is_seen(  # noqa: PLR0917 - fixtures
     expected = ["first", "half", "second"] if code == 0 else ["first", "second"]
     assert [frame.value for frame in persistence(outgoing).read(len(expected))] == expected
     process.wait_log("calculator ended", status=f"exit status {code}")
+
+
+@pytest.mark.parametrize("ack_mode", ["line", "marker"])
+def test_a_change_of_both_topics_keeps_count(
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, *, ack_mode: str
+) -> None:
+    """The Calculator goes on under a new inlet, which counts on from the lines that came, or the last marker."""
+    topics = {role: kafka.create_topic(names.topic(role)) for role in ("in1", "in2", "out1", "out2")}
+    kafka.produce(topics["in1"], [b"a%d" % number for number in range(1000)])
+    kafka.produce(topics["in2"], [b"b%d" % number for number in range(1000)])
+    manager.route(topics["in1"], topics["out1"])
+    process = supervisor_process(("cat",), env={"ACK_MODE": ack_mode})
+    assert len(persistence(topics["out1"]).read(1000)) == 1000
+    pid = process.status()["calculator_pid"]
+    manager.route(topics["in2"], topics["out2"])
+    manager.wait_adopted()
+    assert [f.value for f in persistence(topics["out2"]).read(1000)] == [f"b{number}" for number in range(1000)]
+    kafka.wait_committed(names.group, topics["in1"], 1000)
+    kafka.wait_committed(names.group, topics["in2"], 1000)
+    assert process.status()["calculator_pid"] == pid

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import Names
 from tests.services.peers import Manager, Persistence
+from tests.services.programs import python
 from tests.services.supervised import Supervised
 from tests.services.topics import Kafka
 
@@ -206,4 +208,58 @@ def test_a_line_that_the_topic_refuses_does_not_stop_exactly_once(
         assert values[100] in (letter.value or b"")
     else:
         process.wait_log("line dropped: the broker does not take it")
+    assert process.terminate() == 0
+
+
+def test_a_letter_that_is_refused_holds_up_no_line_before_it(
+    kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start
+) -> None:
+    """A rejected record is too large for the stream and waits; the letter of a line printed for one before it goes."""
+    incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
+    dead = kafka.create_topic(names.topic("dead"), max_message_bytes="20000")
+    kafka.produce(incoming, [b"x" * 2000, b"y\n" + b"y" * 30_000])
+    manager.route(incoming, outgoing)
+    # The line comes when the record behind it has been refused.
+    process = supervisor_process(
+        ("sh", "-c", "read line; sleep 2; echo $line; exec cat"),
+        env={"ACK_MODE": "line", "INPUT_NEWLINES": "reject", "MAX_LINE_BYTES": "1000", "DEAD_LETTER_STREAM": dead},
+    )
+    process.wait_log("the dead letter stream does not take a record; it waits, and all behind it")
+    assert kafka.wait_committed(names.group, incoming, 1) == {0: 1}
+    assert [letter.value for letter in kafka.read(dead)] == [b"x" * 1000]
+
+
+def test_no_record_is_lost_before_a_dead_one_whose_partition_goes(
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, *, tmp_path: Path
+) -> None:
+    """The Calculator fails while it is asked back: the unanswered record is left, so no offset passes it."""
+    incoming, outgoing = kafka.create_topic(names.topic("in"), 2), kafka.create_topic(names.topic("out"))
+    dead, works = kafka.create_topic(names.topic("dead")), tmp_path / "works"
+    program = (
+        "import os, sys, time\n"
+        "for line in sys.stdin:\n"
+        f"    if not os.path.exists({str(works)!r}): time.sleep(0.2); os._exit(3)\n"
+        "    print(line, end='')"
+    )
+    manager.route(incoming, outgoing)
+    env = {
+        "ACK_MODE": "line",
+        "INPUT_NEWLINES": "reject",
+        "DEAD_LETTER_STREAM": dead,
+        "POISON_MAX_ATTEMPTS": "1000",
+        "RESTART_BACKOFF_MAX": "100ms",
+        "ADOPTION_GRACEPERIOD": "10s",
+        "KAFKA_OPTIONS": "heartbeat.interval.ms=500",
+    }
+    process = supervisor_process(python(program), env=env)
+    for partition in (0, 1):  # one of them is asked back
+        process.wait_counter("inlet", "assigned_partitions", 2)
+        kafka.produce(incoming, [b"%d" % partition, b"x\ny"], partition=partition)
+        process.wait_counter("outlet", "dead_letters_delivered", partition + 1)
+        with kafka.another_member(names.group, incoming):
+            kafka.wait_shares(names.group, 1, 1)
+        works.touch()
+        kafka.wait_committed(names.group, incoming, 2 * (partition + 1))
+        assert str(partition) in {frame.value for frame in persistence(outgoing).read()}
+        works.unlink()
     assert process.terminate() == 0

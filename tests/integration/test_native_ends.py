@@ -245,6 +245,22 @@ def test_a_client_that_failed_and_has_nothing_under_way_is_renewed_too(cluster: 
     assert values(cluster, "out", 2) == [0, 1]
 
 
+@pytest.mark.parametrize("answers", [(OUT_OF_ORDER_SEQUENCE_NUMBER,), (0, OUT_OF_ORDER_SEQUENCE_NUMBER)])
+def test_a_dead_letter_outlives_the_client_that_had_it(cluster: Mock, answers: tuple[int, ...]) -> None:
+    """It alone was under way, or lines beside it: the next client sends it, and the line is done with."""
+    cluster.answer_with(PRODUCE, *answers)
+    cluster.slow_down(20)
+    with Running(cluster, "out") as running:
+        running.outlet.bury_in("other")
+        for _ in answers:
+            running.stdout.write(b"x" * 1001 + b"\n")
+        running.wait("dead_letters_delivered", len(answers))
+        running.stdout.write(lines(0, 1))
+        running.wait("lines_delivered", 1)
+        counters = running.outlet.snapshot()
+        assert (counters["clients_renewed"], counters["dead_letters_waiting"]) == (1, 0)
+
+
 def test_a_new_leader_gets_no_line_before_the_old_one_has_answered() -> None:
     """The old one stands still with a request in its hands, and refuses it in the end: its lines still come first."""
     load(kafka.librdkafka_path())

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import Names
 from tests.services.peers import Manager, Persistence
+from tests.services.programs import python
 from tests.services.supervised import Supervised
 from tests.services.topics import Kafka
 
@@ -31,11 +32,6 @@ DIES_OF_POISON = (
     "    if 'poison' in line: os._exit(3)\n"
     "    sys.stdout.write(line); sys.stdout.flush()\n"
 )
-
-
-def python(program: str) -> tuple[str, ...]:
-    """Return the command of a Calculator written here."""
-    return ("python3", "-u", "-c", program)
 
 
 @pytest.mark.parametrize("mode", MODES, ids=NAMES)
@@ -156,4 +152,32 @@ def test_a_record_that_meets_kills_by_chance_is_not_put_aside(
     assert [frame.value for frame in persistence(outgoing).read(50)] == [value.decode() for value in values]
     Path(f"/tmp/{names.node_id}").unlink()
     kafka.wait_committed(names.group, incoming, 50)
+    assert kafka.read(dead) == []
+
+
+def test_a_suspicion_ends_with_its_topic(
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, *, tmp_path: Path
+) -> None:
+    """A record of another topic has the same place: failures are not counted on from one to the other."""
+    in1, in2, outgoing, dead = (kafka.create_topic(names.topic(role)) for role in ("in1", "in2", "out", "dead"))
+    program = (
+        "import os, sys, time\n"
+        "for line in sys.stdin:\n"
+        f"    path = {str(tmp_path)!r} + '/' + line.strip()\n"
+        "    with open(path, 'a') as failures: failures.write('x')\n"
+        "    if os.path.getsize(path) <= 2: os._exit(3)\n"
+        "    if 'first' in line: time.sleep(600)\n"
+        "    print(line, end='')"
+    )
+    kafka.produce(in1, [b"first"])
+    kafka.produce(in2, [b"second"])
+    manager.route(in1, outgoing)
+    env = FAST | {"ACK_MODE": "line", "DEAD_LETTER_STREAM": dead, "SHUTDOWN_GRACEPERIOD": "1s"}
+    process = supervisor_process(python(program), env=env)
+    process.wait_status(lambda status: status["restarts"] >= 2, "two failures")
+    process.wait_counter("inlet", "lines_written", 3)
+    manager.route(in2, outgoing)
+    assert [frame.value for frame in persistence(outgoing).read(1)] == ["second"]
+    kafka.wait_committed(names.group, in2, 1)
+    assert "a record may be what ends the Calculator" not in process.log_text()
     assert kafka.read(dead) == []

@@ -68,3 +68,17 @@ def test_keys_are_right_behind_a_change_of_the_incoming_topic(
     assert len(found) == 1000
     assert [frame.record.key for frame in found] == [frame.value.encode() for frame in found]
     assert process.status()["restarts"] == 0
+
+
+def test_keys_are_right_behind_many_records_without_a_line(
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
+) -> None:
+    """They cost nothing to write, so what is written at once may lie far apart."""
+    incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
+    values = [b"%d" % n if n % 1500 == 0 else None for n in range(30_000)]
+    kafka.produce(incoming, values, keys=[b"%d" % n for n in range(len(values))])
+    manager.route(incoming, outgoing)
+    process = supervisor_process(("cat",), env=KEYED | {"PROCESSING_GUARANTEE": "at-most-once"})
+    found = persistence(outgoing).read(20)
+    assert [frame.record.key for frame in found] == [frame.value.encode() for frame in found]
+    assert process.terminate() == 0

@@ -9,16 +9,12 @@ import pytest
 
 from tests.conftest import Names
 from tests.services.peers import Manager, Persistence
+from tests.services.programs import python
 from tests.services.supervised import Supervised
 from tests.services.topics import Kafka
 
 Start = Callable[..., Supervised]
 Read = Callable[[str], Persistence]
-
-
-def python(program: str) -> tuple[str, ...]:
-    """Return the command of a Calculator written here."""
-    return ("python3", "-u", "-c", program)
 
 
 def test_a_topic_that_refuses_whole_batches_gets_every_record_it_can_take(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from confluent_kafka import (
@@ -131,6 +133,42 @@ class Kafka:
             member.member_id: len(member.assignment.topic_partitions) if member.assignment else 0
             for member in described.members
         }
+
+    @contextlib.contextmanager
+    def another_member(self, group: str, topic: str) -> Iterator[None]:
+        """Somebody else is in the group meanwhile, has a share of the topic's partitions and commits nothing."""
+        consumer = Consumer(
+            self._common
+            | {
+                "group.id": group,
+                "enable.auto.commit": False,
+                "heartbeat.interval.ms": 500,
+                "session.timeout.ms": 6000,
+                "partition.assignment.strategy": "cooperative-sticky",
+            }
+        )
+        over = threading.Event()
+
+        def poll() -> None:
+            while not over.is_set():
+                consumer.poll(0.05)
+
+        consumer.subscribe([topic])
+        member = threading.Thread(target=poll, daemon=True)
+        member.start()
+        try:
+            yield
+        finally:
+            over.set()
+            member.join()
+            consumer.close()
+
+    def wait_shares(self, group: str, *shares: int, deadline_s: float = 30.0) -> None:
+        """Wait until the group's members have so many partitions each, the fewest first: that they are told to have."""
+        end = time.monotonic() + deadline_s
+        while sorted((members := self.member_ids(group)).values()) != list(shares):
+            assert time.monotonic() < end, f"{group} has the members {members} after {deadline_s} s"
+            time.sleep(0.05)
 
     def leaders(self, topic: str) -> dict[int, int]:
         """The node that leads each of the topic's partitions."""

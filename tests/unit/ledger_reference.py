@@ -13,12 +13,18 @@ FENCES = 64
 """So many positions of STDOUT are told apart; further ones count as the newest."""
 
 AckMode = Literal["demand", "line", "marker"]
-Place = Literal["taken", "written", "answered"]
+Place = Literal["taken", "written", "answered", "settled"]
+"""Settled: acknowledged, and kept by a dead record that waits for its letter."""
+
+
+def is_rejected(value: bytes | None, input_newlines: str) -> bool:
+    """Whether the value becomes a dead letter as it is."""
+    return input_newlines == "reject" and b"\n" in (value or b"").removesuffix(b"\n")
 
 
 def line_of(value: bytes | None, input_newlines: str) -> bytes:
     """What is written to STDIN for a value."""
-    if value is None:
+    if value is None or is_rejected(value, input_newlines):
         return b""
     body = value.removesuffix(b"\n")
     return (body.replace(b"\n", b" ") if input_newlines == "space" else body) + b"\n"
@@ -36,6 +42,9 @@ class Record:
     cost_bytes: int
     place: Place = "taken"
     void: bool = False
+    dead: bool = False
+    letter: int = 0
+    """Dead: the number of its letter, once it has one."""
     end: int = 0
     """Position of STDIN behind it, or the mark that answers it; once it is written."""
     needs: int = 0
@@ -56,9 +65,12 @@ class Reference:
     position: int = 0
     last_mark: int = 0
     committing: int = 0
+    letters_delivered: int = 0
     epochs: dict[int, int] = field(default_factory=dict)
     states: dict[int, str] = field(default_factory=dict)
     next_offsets: dict[int, int] = field(default_factory=dict)
+    stopped: set[int] = field(default_factory=set)
+    """Partitions of which a record of this epoch was left to who gets them: their offsets stay before it."""
 
     def at(self, *places: Place) -> list[Record]:
         """The records that are there, in order."""
@@ -67,7 +79,12 @@ class Reference:
     @property
     def cursor(self) -> int:
         """Sequence number of the first record that is not written whole."""
-        return self.gone + len(self.at("written", "answered"))
+        return self.gone + len(self.at("written", "answered", "settled"))
+
+    @property
+    def tail(self) -> int:
+        """Sequence number of the next record to come."""
+        return self.gone + len(self.records)
 
     @property
     def room(self) -> int:
@@ -97,6 +114,7 @@ class Reference:
         self.epochs[partition] = self.epochs.get(partition, 0) + 1
         self.states[partition] = "owned"
         self.next_offsets.pop(partition, None)
+        self.stopped.discard(partition)
 
     def drain(self, partition: int, start: int = 0) -> None:
         """What is not written will not be."""
@@ -110,26 +128,27 @@ class Reference:
         self.states[partition] = "lost"
         self.epochs[partition] = self.epochs.get(partition, 0) + 1
         self.next_offsets.pop(partition, None)
+        self.stopped.discard(partition)
 
     def _void(self, partition: int, start: int) -> None:
         for record in self.at("taken"):
-            if record.partition == partition and record.sequence >= start:
+            begun = self.begun_bytes > 0 and record.sequence == self.cursor
+            if record.partition == partition and record.sequence >= start and not record.letter and not begun:
                 self._void_one(record)
 
     def _void_one(self, record: Record) -> None:
-        record.void = True
-        if not (self.begun_bytes and record.sequence == self.cursor):
-            record.line = b""
+        record.void, record.line = True, b""
 
     def append(self, partition: int, offset: int, value: bytes | None) -> Record:
         """Take a record."""
         record = Record(
-            sequence=self.gone + len(self.records),
+            sequence=self.tail,
             partition=partition,
             offset=offset,
             epoch=self.epochs[partition],
             line=line_of(value, self.input_newlines),
             cost_bytes=len(value or b"") + OVERHEAD_BYTES,
+            dead=is_rejected(value, self.input_newlines),
         )
         self.records.append(record)
         if self.states[partition] != "owned":
@@ -138,8 +157,8 @@ class Reference:
 
     def write(self, limit: int, before: int) -> tuple[bytes, list[Record]]:
         """So many bytes of the records before a sequence number; and the records that are whole now."""
-        waiting = self.at("taken")
-        stream = b"".join(record.line for record in waiting if record.sequence < before)[self.begun_bytes :][:limit]
+        waiting = [record for record in self.at("taken") if record.sequence < before]
+        stream = b"".join(record.line for record in waiting)[self.begun_bytes :][:limit]
         left, finished = self.begun_bytes + len(stream), []
         end = self.position - self.begun_bytes
         self.position += len(stream)
@@ -178,38 +197,56 @@ class Reference:
             record.needs = stdout
         return answered != []
 
-    def _pop(self, records: list[Record]) -> list[tuple[int, int]]:
+    def _settle(self, records: list[Record]) -> list[tuple[int, int]]:
+        """These are acknowledged; what is at the head and not kept by a dead record goes."""
         for record in records:
+            record.place = "settled"
+        popped = list(takewhile(lambda record: record.place == "settled" and self._is_buried(record), self.records))
+        for record in popped:
             self._note(record)
+            if record.void and record.epoch == self.epochs[record.partition]:
+                self.stopped.add(record.partition)
             self.records.remove(record)
-        self.gone += len(records)
-        return [(record.partition, record.offset) for record in records]
+        self.gone += len(popped)
+        return [(record.partition, record.offset) for record in popped]
 
     def _note(self, record: Record) -> None:
-        if self.owns(record) and record.offset >= self.next_offsets.get(record.partition, -1):
-            self.next_offsets[record.partition] = record.offset + 1
+        partition = record.partition
+        if not self.owns(record) or partition in self.stopped:
+            return
+        self.next_offsets[partition] = max(record.offset + 1, self.next_offsets.get(partition, 0))
 
     def deliver(self, position: int) -> list[tuple[int, int]]:
         """STDOUT is delivered up to there."""
-        return self._pop([record for record in self.at("answered") if record.needs <= position])
+        return self._settle([record for record in self.at("answered") if record.needs <= position])
 
     def deliver_mark(self, mark: int) -> list[tuple[int, int]]:
         """Likewise by marks."""
-        return self._pop(self._up_to(mark))
+        return self._settle(self._up_to(mark))
 
     def _up_to(self, mark: int) -> list[Record]:
         self._answered(mark)
-        return list(takewhile(lambda record: record.place == "answered" and record.end <= mark, self.records))
+        settled = self.at("settled")
+        return settled + list(
+            takewhile(lambda record: record.place == "answered" and record.end <= mark, self.records[len(settled) :])
+        )
 
     def offer(self, mark: int) -> dict[int, int]:
         """A transaction up to the mark: its offsets."""
-        offered = self._up_to(mark)
+        up_to = self._up_to(mark)
+        offered = list(takewhile(self._is_buried, up_to))
+        if offered == up_to:  # dead and void ones that come next wait for no line
+            rest = self.records[len(up_to) :] if any(record.dead for record in self.records) else []
+            following = takewhile(lambda record: (record.dead or record.void) and self._is_buried(record), rest)
+            for record in list(following):
+                record.place = "answered"
+                offered.append(record)
         self.committing = self.gone + len(offered)
         return {record.partition: record.offset + 1 for record in offered if self.owns(record)}
 
     def committed(self) -> list[tuple[int, int]]:
         """It is committed."""
-        return self._pop(self.records[: max(0, self.committing - self.gone)])
+        return self._settle(self.records[: max(0, self.committing - self.gone)])
 
     def note_offsets(self, start: int) -> None:
         """These are committed before they are written."""
@@ -222,7 +259,7 @@ class Reference:
         if self.begun_bytes:
             self.at("taken")[0].place = "written"
         self.begun_bytes = 0
-        return self._pop(self.at("written", "answered"))
+        return self._settle(self.at("written", "answered"))
 
     def rewind(self, line_end: int) -> int:
         """A new run: what waits for output that will not come is written again."""
@@ -245,14 +282,74 @@ class Reference:
         count = len(again) + (self.begun_bytes > 0)
         self.begun_bytes = 0
         for record in self.at("taken"):
+            if record.letter and record.epoch == self.epochs[record.partition]:
+                continue
             if record.void or not self.owns(record) or self.states[record.partition] != "owned":
                 self._void_one(record)
         return count
 
+    # ---------------------------------------------------------------- the dead
+
+    def _is_buried(self, record: Record) -> bool:
+        return not record.dead or 0 < record.letter <= self.letters_delivered
+
+    def first_line(self) -> Record | None:
+        """The first unanswered record that has a line."""
+        return next((record for record in self.at("written", "taken") if record.line), None)
+
+    def bury(self, partition: int, offset: int) -> Record | None:
+        """Put the record aside if it is the first to be written again."""
+        first = self.first_line()
+        if first is None or (first.partition, first.offset) != (partition, offset):
+            return None
+        first.dead, first.line = True, b""
+        return first
+
+    def post(self, number: int, count: int, *, transactional: bool, before: int) -> list[Record]:
+        """Give the dead that were passed over their letters; in a transaction those at the head alone."""
+        limit = min(before, self.cursor)
+        if transactional:
+            limit = min(limit, self.gone + len(list(takewhile(lambda record: record.dead, self.records))))
+        posted: list[Record] = []
+        for record in list(self.records):
+            if record.sequence >= limit or not record.dead or record.letter:
+                continue
+            if record.void:
+                record.dead = False
+            elif len(posted) == count:
+                break
+            else:
+                record.letter = number + len(posted)
+                posted.append(record)
+        return posted
+
+    def recall_letters(self) -> None:
+        """Their transaction is lost."""
+        for record in self.records:
+            record.letter = 0
+
+    @property
+    def dead_limit(self) -> int:
+        """In a transaction: before the first dead one, behind it and its like once it is first or was passed over."""
+        first = next((record.sequence for record in self.records if record.dead), self.tail)
+        if first > self.gone and first >= self.cursor:
+            return first
+        like = list(takewhile(lambda record: record.dead, self.records[first - self.gone :]))
+        return max(self.cursor, first + len(like))
+
+    @property
+    def lines_in_flight(self) -> int:
+        """Records that were passed and may have had a line."""
+        return sum(not record.dead for record in self.at("written", "answered", "settled")) + (self.begun_bytes > 0)
+
     def assert_same(self, real: Ledger) -> None:
         """Borders, offsets and memory are those of the ledger."""
-        answered = self.gone + len(self.at("answered"))
-        assert real.sequence == (self.gone, answered, self.cursor, self.gone + len(self.records))
+        answered = self.gone + len(self.at("answered", "settled"))
+        assert real.sequence == (self.gone, answered, self.cursor, self.tail)
+        dead = [record for record in self.records if record.dead]
+        assert real.dead == (len(dead), sum(not record.letter for record in dead))
+        assert real.dead_limit == self.dead_limit
+        assert real.lines_in_flight == self.lines_in_flight
         assert real.stored() == {p: offset for p, offset in self.next_offsets.items() if self.states[p] != "lost"}
         assert real.in_flight_bytes == self.in_flight_bytes
         assert real.room == self.room

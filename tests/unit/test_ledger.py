@@ -128,13 +128,19 @@ def test_a_draining_partition_is_not_written_and_still_acknowledged() -> None:
 
 
 def test_a_record_that_was_begun_is_finished_though_its_partition_drains() -> None:
-    """Half a line would be glued to the next record."""
+    """Half a line would be glued to the next record. It is answered, so it moves its offset, and is waited for."""
     made = ledger(partitions=2)
     made.append(0, 0, b"abcdef")
+    made.append(0, 1, b"left to the next owner")
     made.append(1, 0, b"next")
     assert made.write(3) == b"abc"
     made.drain(0)
+    assert made.in_flight_of(0) == 1
     assert made.write(ALL) == b"def\nnext\n"
+    made.answer(12, stdout_position=1)
+    made.deliver(1)
+    assert made.in_flight_of(0) == 0
+    assert made.stored() == {0: 1, 1: 1}
 
 
 def test_room_is_bounded_in_records_and_bytes() -> None:
