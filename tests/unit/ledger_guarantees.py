@@ -183,9 +183,10 @@ class ExactlyOnce(LedgerMachine):
 
     @rule(data=st.data())
     def crash(self, data: st.DataObject) -> None:
-        """Lines that were not framed yet are dropped."""
+        """Lines of this run that were not framed yet are dropped; those of earlier ones have been counted."""
         if self.cut is None:
-            del self.outputs[data.draw(st.integers(self.delivered, len(self.outputs))) :]
+            kept = max(self.delivered, self.run.first_output)
+            del self.outputs[data.draw(st.integers(min(kept, len(self.outputs)), len(self.outputs))) :]
         self.run_ends()
 
     def commit(self) -> None:

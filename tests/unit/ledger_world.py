@@ -45,6 +45,8 @@ class Token:
 class Run:
     """One life of the Calculator."""
 
+    first_output: int = 0
+    """So many outputs are of the runs before it."""
     stream: bytes = b""
     """Everything written to its STDIN."""
     whole: list[bytes] = field(default_factory=list)
@@ -325,7 +327,7 @@ class World:
         if self.run.half_bytes:
             before = self.outputs[-1].mark if self.outputs else 0
             self.outputs.append(Output(self.stdout, before, self.outputs[-1].may_end if self.outputs else True))
-        self.run = Run()
+        self.run = Run(len(self.outputs))
         self.rule_broken = False
 
     def finish(self) -> None:
