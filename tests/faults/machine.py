@@ -179,7 +179,7 @@ class Machine:
         self._replicas = []
         for replica in self._leaving:
             status = replica.wait(_STOP_DEADLINE_S)
-            # One that was told so while its interpreter was still starting ends by the signal, before it can say a word.
+            # One that was told so while its interpreter was still starting ends by the signal, without a word.
             too_early = status == -signal.SIGTERM and not replica.events
             assert status == 0 or too_early, f"a Supervisor that was told to stop exited with {status}"
         self._say("settled")
