@@ -110,7 +110,8 @@ class StreamEnd:
             and counters.get("undelivered") == 0
             and progress > self._progress_before
         )
-        if self.error is not None and (reconnected or readable or delivered or progress > (self._progress or progress)):
+        flows = self._progress is not None and progress > self._progress
+        if self.error is not None and (reconnected or readable or delivered or flows):
             self.clear_error("connected again" if reconnected else "records flow again")
         if self._progress is None or self.error is None:
             self._progress = progress

@@ -121,6 +121,14 @@ def test_a_refused_topic_is_over_when_every_partition_is_read(make: Make) -> Non
     assert told(end, native) is None
 
 
+def test_the_first_record_ends_an_error(make: Make) -> None:
+    """One that was met before any record."""
+    end, native, _ = make(records_read=0, assigned_partitions=2)
+    assert told(end, native, ("error", 3, "no such topic")) == "no such topic"
+    native.counters["records_read"] = 1
+    assert told(end, native) is None
+
+
 def test_lines_that_were_all_delivered_at_once_end_an_error(make: Make) -> None:
     """Between the error and the first look after it, and no line follows."""
     end, native, _ = make(renews_client=True, lines_delivered=7, last_error=0, undelivered=0)
