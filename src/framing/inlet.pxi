@@ -50,6 +50,7 @@ cdef void inlet_release(inlet_t *s, int64_t sequence) noexcept nogil:
 cdef void inlet_give_up(inlet_t *s) noexcept nogil:
     """Answer the group: the partitions asked back are given up, with what was acknowledged of them stored."""
     cdef rd_kafka_topic_partition_list_t *partitions = s.revoking
+    cdef rd_kafka_topic_partition_list_t *given = inlet_unexpect(s, partitions)
     cdef int i
     s.revoking = NULL
     if not rdk.assignment_lost(s.rk):
@@ -61,9 +62,10 @@ cdef void inlet_give_up(inlet_t *s) noexcept nogil:
     s.keys_until = 0
     s.assigned -= partitions.cnt
     if rdk.rebalance_protocol(s.rk)[0] == c'C':     # COOPERATIVE
-        rdk.error_destroy(rdk.incremental_unassign(s.rk, partitions))
+        rdk.error_destroy(rdk.incremental_unassign(s.rk, given))
     else:
         rdk.assign(s.rk, NULL)
+    rdk.topic_partition_list_destroy(given)
     inlet_note_partitions(s, NOTICE_REVOKED, partitions.cnt, s.topic)
     rdk.topic_partition_list_destroy(partitions)
 
@@ -87,26 +89,20 @@ cdef void on_rebalance(rd_kafka_t *rk, int event, rd_kafka_topic_partition_list_
                        void *opaque) noexcept nogil:
     """Called out of consumer_poll, on the inlet's thread."""
     cdef inlet_t *s = <inlet_t *>opaque
-    cdef rd_kafka_queue_t *queue
+    cdef rd_kafka_topic_partition_list_t *none
     cdef int i
     if s.revoking != NULL:
         inlet_give_up(s)        # a new rebalance overtakes the drain of the last one
     if event == RDK_ERR__ASSIGN_PARTITIONS:
         for i in range(partitions.cnt):
             ledger_assign(&s.ledger, partitions.elems[i].partition)
-            # Forwarded before the fetch starts: records never mix with the events of consumer_poll, so back-pressure
-            # stops the records alone.
-            queue = rdk.queue_get_partition(rk, s.topic, partitions.elems[i].partition)
-            if queue != NULL:
-                rdk.queue_forward(queue, s.records)
-                rdk.queue_destroy(queue)
         s.assigned += partitions.cnt
         if partitions.cnt > 0:
             inlet_ask_again(s)
-        if rdk.rebalance_protocol(rk)[0] == c'C':
-            rdk.error_destroy(rdk.incremental_assign(rk, partitions))
-        else:
-            rdk.assign(rk, partitions)
+            inlet_expect(s, partitions)
+        none = rdk.topic_partition_list_new(1)      # for now: see inlet_places.pxi
+        rdk.error_destroy(rdk.incremental_assign(rk, none))
+        rdk.topic_partition_list_destroy(none)
         inlet_note_partitions(s, NOTICE_ASSIGNED, partitions.cnt, s.topic)
     elif event == RDK_ERR__REVOKE_PARTITIONS:
         s.revoking = rdk.topic_partition_list_copy(partitions)
@@ -274,6 +270,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
         rdk.message_destroy(m)
     if s.stopping:
         return -1
+    inlet_find_places(s, now_ns)
     inlet_identify(s, now_ns)
     inlet_post_letters(s)
     for i in range(WRITES_A_ROUND):
@@ -314,6 +311,8 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
         wait_ns = min(wait_ns, STORE_INTERVAL_NS)
     if s.revoking != NULL:
         wait_ns = min(wait_ns, max(0, s.revoke_deadline_ns - now_ns))
+    if s.unplaced.cnt > 0 and not s.question.asked:
+        wait_ns = min(wait_ns, max(0, s.next_places_ns - now_ns))
     return <int>((wait_ns + MS - 1) // MS)
 
 
@@ -361,6 +360,8 @@ cdef void inlet_close(inlet_t *s) noexcept nogil:
         wait_wake(s.wake_fd, CLOSE_STEP_MS)
         turnstile_enter_loop(&s.gate)
     s.rk = NULL
+    rdk.topic_partition_list_destroy(s.unplaced)
+    s.unplaced = NULL
     turnstile_leave(&s.gate)
     # After a fatal error librdkafka refuses to close, and there is no membership left to end.
     if error != NULL:
@@ -368,6 +369,7 @@ cdef void inlet_close(inlet_t *s) noexcept nogil:
     elif not rdk.consumer_closed(rk):
         notice_post(&s.client.notices, NOTICE_ERROR, 0, b"the group did not answer in time: left without a goodbye")
     progress_unset_inlet(s.progress, s.wake_fd)
+    offsets_question_end(&s.question)
     rdk.queue_io_event_enable(queue, -1, NULL, 0)
     rdk.queue_destroy(queue)
     inlet_destroy_client(rk, s.records, s.consumer_queue, s.answers)
@@ -455,8 +457,9 @@ cdef class Inlet:
                  int64_t max_in_flight_records, int64_t max_in_flight_bytes, int64_t ack_readahead_bytes,
                  double ack_idle_s, double revoke_grace_s, str input_newlines not None, str ack_mode not None,
                  bint commit_ahead, bint transactional=False):
-        """``config``: librdkafka properties; ``ack_mode``: the rule that acknowledges, `demand`, `line` or `marker`;
-        ``input_newlines``: a newline inside a value is a `space`, `split`s it, or makes it a dead letter (`reject`);
+        """``config``: librdkafka properties, with a cooperative partition.assignment.strategy and auto.offset.reset;
+        ``ack_mode``: the rule that acknowledges, `demand`, `line` or `marker`; ``input_newlines``: a newline inside a
+        value is a `space`, `split`s it, or makes it a dead letter (`reject`);
         ``commit_ahead``: `at-most-once`; ``transactional``: `exactly-once`, as the outlet is.
 
         Raises ValueError with librdkafka's reason if it refuses a property.
@@ -465,6 +468,7 @@ cdef class Inlet:
         self.outlet = outlet
         self.topic = topic.encode()
         s.topic = self.topic
+        s.first_offset = RDK_OFFSET_BEGINNING if config["auto.offset.reset"] == "earliest" else RDK_OFFSET_END
         s.progress = &outlet.s.progress
         s.readahead_bytes = ack_readahead_bytes
         s.idle_ns = <int64_t>(ack_idle_s * 1e9)
@@ -486,9 +490,12 @@ cdef class Inlet:
         if s.wake_fd < 0:
             raise OSError(errno, "eventfd")
         s.rk = client_new(RDK_CONSUMER, config, &s.client, NULL, on_rebalance, on_commit)
+        s.question.consumer = s.rk
+        s.question.wake_fd = s.wake_fd
         rdk.poll_set_consumer(s.rk)
         s.records = rdk.queue_new(s.rk)
         s.answers = rdk.queue_new(s.rk)
+        s.unplaced = rdk.topic_partition_list_new(16)
         s.consumer_queue = rdk.queue_get_consumer(s.rk)
         rdk.queue_io_event_enable(s.answers, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
         rdk.queue_io_event_enable(s.records, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
@@ -501,6 +508,8 @@ cdef class Inlet:
                 progress_unset_inlet(self.s.progress, self.s.wake_fd)
                 with nogil:
                     inlet_destroy_client(self.s.rk, self.s.records, self.s.consumer_queue, self.s.answers)
+            if self.s.unplaced != NULL:
+                rdk.topic_partition_list_destroy(self.s.unplaced)
             ledger_close(&self.s.ledger)
             free(self.s.taken)
             free(self.s.iov)
@@ -715,6 +724,7 @@ cdef class Inlet:
             ioctl(s.stdin_fd, FIONREAD, &unread)
         taken = {
             "assigned_partitions": s.assigned,
+            "unplaced_partitions": s.unplaced.cnt if s.unplaced != NULL else 0,
             "readable_partitions": inlet_readable(s),
             "records_read": s.records_read,
             "bytes_read": s.bytes_read,

@@ -27,6 +27,13 @@ cdef struct inlet_t:
     bint replaced
     int64_t next_question_ns
     int64_t unsure_until_ns     # nothing is taken until the topic is known to be the same
+    # where partitions are read from: see inlet_places.pxi
+    rd_kafka_topic_partition_list_t *unplaced   # ours, and where to read them from is not known yet
+    int64_t next_places_ns
+    offsets_question_t question
+    bint places_stale           # a partition that it is about was given up meanwhile
+    bint places_failed          # an error was told
+    int64_t first_offset        # of a partition without a committed offset: RDK_OFFSET_BEGINNING or RDK_OFFSET_END
     rd_kafka_topic_partition_list_t *revoking   # asked back by the group; given up when drained or at the deadline
     int64_t revoke_deadline_ns
     const char *topic

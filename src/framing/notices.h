@@ -22,6 +22,7 @@ typedef enum {
     NOTICE_LAST_IN_NUMBERS = NOTICE_UNPRODUCIBLE,
     NOTICE_FATAL,        /* the client is of no use any more */
     NOTICE_ASSIGNED,     /* code partitions were assigned */
+    NOTICE_PLACED,       /* code partitions are read now, after an error that kept them from it */
     NOTICE_REVOKED,      /* code partitions were given up */
     NOTICE_STDIN_BROKEN, /* the Calculator closed its STDIN */
     NOTICE_STDIN_CLOSED, /* we closed it, after the last whole record */

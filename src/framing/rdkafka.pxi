@@ -82,11 +82,12 @@ cdef extern from "rdkafka_api.h" nogil:
     ctypedef void (*rdk_error_cb)(rd_kafka_t *, int, const char *, void *) noexcept nogil
     ctypedef int (*rdk_stats_cb)(rd_kafka_t *, char *, size_t, void *) noexcept nogil
     ctypedef void (*rdk_log_cb)(const rd_kafka_t *, int, const char *, const char *) noexcept nogil
-    int RDK_PRODUCER, RDK_CONSUMER, RDK_PARTITION_UA
+    int RDK_PRODUCER, RDK_CONSUMER, RDK_PARTITION_UA, RDK_OFFSET_BEGINNING, RDK_OFFSET_END
     int RDK_PURGE_QUEUE_AND_INFLIGHT, RDK_PURGE_NON_BLOCKING, RDK_DESTROY_NO_CONSUMER_CLOSE
     int RDK_MSG_STATUS_NOT_PERSISTED
     int RDK_ERR_NONE, RDK_ERR__QUEUE_FULL, RDK_ERR__ASSIGN_PARTITIONS, RDK_ERR__REVOKE_PARTITIONS
     int RDK_ERR__PURGE_QUEUE, RDK_ERR__PURGE_INFLIGHT, RDK_ERR__FATAL, RDK_ERR__UNKNOWN_PARTITION
+    int RDK_ERR__TIMED_OUT, RDK_ERR_COORDINATOR_NOT_AVAILABLE, RDK_ERR_NOT_COORDINATOR
     int RDK_V_END, RDK_V_RKT, RDK_V_PARTITION, RDK_V_VALUE, RDK_V_KEY, RDK_V_OPAQUE, RDK_V_HEADERS
     int RDK_ERR_MSG_SIZE_TOO_LARGE, RDK_ERR_RECORD_LIST_TOO_LARGE, RDK_ERR_INVALID_RECORD
     ctypedef struct rdk_api_t:
@@ -132,6 +133,7 @@ cdef extern from "rdkafka_api.h" nogil:
         const char *error_string(const void *) noexcept nogil
         int offsets_store(rd_kafka_t *, rd_kafka_topic_partition_list_t *) noexcept nogil
         int commit(rd_kafka_t *, const rd_kafka_topic_partition_list_t *, int) noexcept nogil
+        int committed(rd_kafka_t *, rd_kafka_topic_partition_list_t *, int) noexcept nogil
         int get_watermark_offsets(rd_kafka_t *, const char *, int32_t, int64_t *, int64_t *) noexcept nogil
         rd_kafka_topic_partition_list_t *topic_partition_list_new(int) noexcept nogil
         rd_kafka_topic_partition_list_t *topic_partition_list_copy(
@@ -139,6 +141,9 @@ cdef extern from "rdkafka_api.h" nogil:
         void topic_partition_list_destroy(rd_kafka_topic_partition_list_t *) noexcept nogil
         rd_kafka_topic_partition_t *topic_partition_list_add(
             rd_kafka_topic_partition_list_t *, const char *, int32_t) noexcept nogil
+        int topic_partition_list_del(rd_kafka_topic_partition_list_t *, const char *, int32_t) noexcept nogil
+        int32_t topic_partition_get_leader_epoch(const rd_kafka_topic_partition_t *) noexcept nogil
+        void topic_partition_set_leader_epoch(rd_kafka_topic_partition_t *, int32_t) noexcept nogil
         void topic_destroy(rd_kafka_topic_t *) noexcept nogil
         void *init_transactions(rd_kafka_t *, int) noexcept nogil
         void *begin_transaction(rd_kafka_t *) noexcept nogil
@@ -192,10 +197,21 @@ cdef extern from "partition.h" nogil:
     bint partitions_reported(partitions_t *, int32_t, bint)
     void partitions_forget(partitions_t *)
 
+cdef extern from "offsets_question.h" nogil:
+    ctypedef struct offsets_question_t:
+        rd_kafka_t *consumer
+        int wake_fd, error
+        bint asked
+        rd_kafka_topic_partition_list_t *offsets
+    int offsets_question_ask(offsets_question_t *, const rd_kafka_topic_partition_list_t *)
+    void offsets_question_drop(offsets_question_t *)
+    bint offsets_question_take(offsets_question_t *)
+    void offsets_question_end(offsets_question_t *)
+
 cdef extern from "notices.h" nogil:
     enum:
         NOTICE_LOG, NOTICE_ERROR, NOTICE_OVERSIZE_LINE, NOTICE_UNPRODUCIBLE, NOTICE_FATAL, NOTICE_ASSIGNED
-        NOTICE_REVOKED, NOTICE_STDIN_BROKEN, NOTICE_STDIN_CLOSED, NOTICE_STDOUT_ENDED, NOTICE_PROTOCOL
+        NOTICE_PLACED, NOTICE_REVOKED, NOTICE_STDIN_BROKEN, NOTICE_STDIN_CLOSED, NOTICE_STDOUT_ENDED, NOTICE_PROTOCOL
         NOTICE_ECHO_OWED, NOTICE_ABORTED, NOTICE_REPLACED, NOTICE_CLEARED, NOTICE_LETTER_REFUSED, NOTICE_CLOSED
     ctypedef struct notice_t:
         int kind
@@ -345,9 +361,9 @@ cdef extern from "progress.h" nogil:
     ssize_t progress_read(progress_t *, void *, size_t)
 
 # Names of notice kinds, in the order of notices.h.
-NOTICE_KINDS = ("log", "error", "oversize-line", "unproducible", "fatal", "assigned", "revoked", "stdin-broken",
-                "stdin-closed", "stdout-ended", "protocol", "echo-owed", "aborted", "replaced", "cleared",
-                "letter-refused", "closed")
+NOTICE_KINDS = ("log", "error", "oversize-line", "unproducible", "fatal", "assigned", "placed", "revoked",
+                "stdin-broken", "stdin-closed", "stdout-ended", "protocol", "echo-owed", "aborted", "replaced",
+                "cleared", "letter-refused", "closed")
 
 
 cdef int64_t monotonic_ns() noexcept nogil:

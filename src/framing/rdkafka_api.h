@@ -58,6 +58,8 @@ enum {
     RDK_PRODUCER = 0,
     RDK_CONSUMER = 1,
     RDK_PARTITION_UA = -1,
+    RDK_OFFSET_BEGINNING = -2,
+    RDK_OFFSET_END = -1,
     RDK_OFFSET_INVALID = -1001,
     RDK_PURGE_QUEUE_AND_INFLIGHT = 3,
     RDK_PURGE_NON_BLOCKING = 4,
@@ -65,6 +67,7 @@ enum {
     RDK_MSG_STATUS_NOT_PERSISTED = 0,
     RDK_ERR_NONE = 0,
     RDK_ERR__UNKNOWN_PARTITION = -190,
+    RDK_ERR__TIMED_OUT = -185,
     RDK_ERR__QUEUE_FULL = -184,
     RDK_ERR__ASSIGN_PARTITIONS = -175,
     RDK_ERR__REVOKE_PARTITIONS = -174,
@@ -72,6 +75,8 @@ enum {
     RDK_ERR__PURGE_INFLIGHT = -151,
     RDK_ERR__FATAL = -150,
     RDK_ERR_MSG_SIZE_TOO_LARGE = 10,
+    RDK_ERR_COORDINATOR_NOT_AVAILABLE = 15,
+    RDK_ERR_NOT_COORDINATOR = 16,
     RDK_ERR_RECORD_LIST_TOO_LARGE = 18,
     RDK_ERR_INVALID_RECORD = 87,
 };
@@ -133,12 +138,16 @@ typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, si
     X(const char *, error_string, (const void *))                                                                      \
     X(int, offsets_store, (rd_kafka_t *, rd_kafka_topic_partition_list_t *))                                           \
     X(int, commit, (rd_kafka_t *, const rd_kafka_topic_partition_list_t *, int))                                       \
+    X(int, committed, (rd_kafka_t *, rd_kafka_topic_partition_list_t *, int))                                          \
     X(int, get_watermark_offsets, (rd_kafka_t *, const char *, int32_t, int64_t *, int64_t *))                         \
     X(rd_kafka_topic_partition_list_t *, topic_partition_list_new, (int))                                              \
     X(rd_kafka_topic_partition_list_t *, topic_partition_list_copy, (const rd_kafka_topic_partition_list_t *))         \
     X(void, topic_partition_list_destroy, (rd_kafka_topic_partition_list_t *))                                         \
     X(rd_kafka_topic_partition_t *, topic_partition_list_add,                                                          \
       (rd_kafka_topic_partition_list_t *, const char *, int32_t))                                                      \
+    X(int, topic_partition_list_del, (rd_kafka_topic_partition_list_t *, const char *, int32_t))                       \
+    X(int32_t, topic_partition_get_leader_epoch, (const rd_kafka_topic_partition_t *))                                 \
+    X(void, topic_partition_set_leader_epoch, (rd_kafka_topic_partition_t *, int32_t))                                 \
     X(rd_kafka_topic_t *, topic_new, (rd_kafka_t *, const char *, rd_kafka_topic_conf_t *))                            \
     X(rd_kafka_topic_conf_t *, default_topic_conf_dup, (rd_kafka_t *))                                                 \
     X(void, topic_conf_set_partitioner_cb, (rd_kafka_topic_conf_t *, rdk_partitioner_cb))                              \

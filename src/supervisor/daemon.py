@@ -65,6 +65,8 @@ class Daemon:
         )
         self._stdin_standstill = Standstill()
         self._output_standstill = Standstill()
+        self._unassigned = Standstill()
+        self._unplaced = Standstill()
         self._stdin_broken = Standstill()
         self._echo_owed = Standstill()
         self._oversize_rise = LastRise()
@@ -249,6 +251,8 @@ class Daemon:
             dead_letter_error=letters.what if letters else None,
             dead_letter_error_for_s=_since(letters.since_s if letters else None, now_s),
             settings=relay.settings_in_force,
+            unassigned_for_s=self._unassigned.for_s(0, now_s, full=inlet.get("assigned_partitions") == 0),
+            unplaced_for_s=self._unplaced.for_s(0, now_s, full=inlet.get("unplaced_partitions", 0) > 0),
             stdin_broken_for_s=self._stdin_broken.for_s(0, now_s, full=inlet.get("stdin_broken", 0) > 0),
             echo_owed_for_s=self._echo_owed.for_s(0, now_s, full=inlet.get("echo_owed", 0) > 0),
             log_lines_dropped=dropped_lines(),

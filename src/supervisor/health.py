@@ -92,6 +92,10 @@ class Facts:
     dead_letter_error_for_s: float | None = None
     settings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Of each setting that may stand in the KV directory, by key: its value in force, and where that comes from."""
+    unassigned_for_s: float | None = None
+    """There is an incoming stream and the group has given no partition of it to this instance."""
+    unplaced_for_s: float | None = None
+    """The committed offsets of some partitions, where they are to be read from, are not known yet."""
     stdin_broken_for_s: float | None = None
     """Since the Calculator was seen to have closed its STDIN."""
     echo_owed_for_s: float | None = None
@@ -267,11 +271,20 @@ def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
             f"{where} has been draining {_since(facts, facts.relay_for_s)}: the Calculator is not done with the "
             "records in flight",
         )
-    elif facts.assigned_partitions == 0 and _flow_for_s(facts) > PATIENCE_S:
+    elif facts.unassigned_for_s is not None and facts.unassigned_for_s > PATIENCE_S:
         yield CheckReport(
             WARNING,
-            f"{where} has given no partition to this instance {_since(facts, _flow_for_s(facts))}: other members of "
-            "the consumer group hold all of them, or the group does not come together",
+            f"{where} has given no partition to this instance {_since(facts, facts.unassigned_for_s)}: other members "
+            "of the consumer group hold all of them, or the group does not come together",
+        )
+    elif facts.unplaced_for_s is not None and facts.unplaced_for_s > PATIENCE_S:
+        waiting = facts.inlet.get("unplaced_partitions", 0)
+        yield CheckReport(
+            WARNING,
+            f"{where}: of {_count(waiting, 'partition')} no records have come in "
+            f"{_since(facts, facts.unplaced_for_s)}, because the group's committed offsets are not known: they are in "
+            "a transaction that is not over, of an instance that was killed or of another program under the group's "
+            "name, or the group's coordinator does not answer; look at the brokers",
         )
 
 

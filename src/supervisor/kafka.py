@@ -51,7 +51,7 @@ def consumer_properties(settings: Settings, topic: str) -> dict[str, str]:
         "enable.auto.offset.store": "false",
         "partition.assignment.strategy": "cooperative-sticky",
         "enable.partition.eof": "false",
-        # Offsets that are still in a transaction are waited for, or their records would be read twice.
+        # Also of the committed offsets: those that are still in a transaction are waited for.
         **({"isolation.level": "read_committed"} if transactional else {}),
     }
 

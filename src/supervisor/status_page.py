@@ -130,7 +130,8 @@ def _incoming(facts: Facts) -> Iterable[Row]:
     if not counters:
         yield "Incoming side", "none"
         return
-    yield "Partitions assigned", number(facts.assigned_partitions)
+    unplaced = counters.get("unplaced_partitions", 0)
+    yield "Partitions assigned", number(facts.assigned_partitions) + (f", {unplaced} not read yet" if unplaced else "")
     yield "Records read", f"{number(counters['records_read'])} ({size(counters['bytes_read'])})"
     yield "Lines written to STDIN", f"{number(counters['lines_written'])} ({size(counters['bytes_written'])})"
     yield "Acknowledged", number(counters["acknowledged"])

@@ -157,6 +157,8 @@ class StreamEnd:
                 self._on_error(kind, code, text)
                 if kind == "fatal":
                     self._on_notice(kind, code, text)
+            elif kind == "placed":
+                self.clear_error("partitions are read again")
             else:
                 if kind == "assigned":
                     self.clear_error("partitions assigned")

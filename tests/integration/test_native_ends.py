@@ -97,6 +97,7 @@ def an_inlet(cluster: Mock, outlet: Outlet) -> Inlet:
             "bootstrap.servers": cluster.bootstrap_servers,
             "group.id": "group",
             "auto.offset.reset": "earliest",
+            "partition.assignment.strategy": "cooperative-sticky",
         },
         "in",
         outlet,

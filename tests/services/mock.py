@@ -20,6 +20,7 @@ from .process import spawn
 
 # Keys of requests in Kafka's protocol.
 PRODUCE = 0
+OFFSET_FETCH = 9
 INIT_PRODUCER_ID = 22
 ADD_PARTITIONS_TO_TXN = 24
 ADD_OFFSETS_TO_TXN = 25

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from confluent_kafka import (
@@ -163,6 +163,24 @@ class Kafka:
             member.join()
             consumer.close()
 
+    @contextlib.contextmanager
+    def undecided(self, group: str, topic: str) -> Iterator[None]:
+        """The group's offsets are in a transaction meanwhile, as one leaves them that was killed before its end.
+
+        Then it is committed, and they are what they were.
+        """
+        consumer = Consumer(self._common | {"group.id": group})
+        producer = Producer(self._common | {"transactional.id": f"undecided-{group}", "transaction.timeout.ms": 60_000})
+        offsets = [TopicPartition(topic, number, offset) for number, offset in self.committed(group, topic).items()]
+        try:
+            producer.init_transactions(20)
+            producer.begin_transaction()
+            producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 20)
+            yield
+            producer.commit_transaction(20)
+        finally:
+            consumer.close()
+
     def wait_shares(self, group: str, *shares: int, deadline_s: float = 30.0) -> None:
         """Wait until the group's members have so many partitions each, the fewest first: that they are told to have."""
         end = time.monotonic() + deadline_s
@@ -240,6 +258,19 @@ class Kafka:
         """The group's committed offset for each partition that has one."""
         answer = self._committed(group, [TopicPartition(topic, number) for number in self.partitions(topic)])
         return {tp.partition: tp.offset for tp in answer if tp.offset >= 0}
+
+    def delete_records(self, topic: str, before: int) -> None:
+        """Delete the records of partition 0 with lower offsets than this."""
+        self._admin.delete_records([TopicPartition(topic, 0, before)])[TopicPartition(topic, 0, before)].result(10)
+
+    def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+        """Let the group, which has no member, go on at these offsets."""
+        consumer = Consumer(self._common | {"group.id": group, "enable.auto.commit": False})
+        try:
+            partitions = [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
+            consumer.commit(offsets=partitions, asynchronous=False)
+        finally:
+            consumer.close()
 
     def _committed(
         self, group: str, partitions: list[TopicPartition], deadline_s: float = 30.0

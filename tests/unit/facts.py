@@ -13,6 +13,7 @@ from supervisor.states import CalculatorState, DaemonState, RegistrationState, R
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 INLET = {
     "assigned_partitions": 3,
+    "unplaced_partitions": 0,
     "records_read": 1_204_331,
     "bytes_read": 812_000_000,
     "tombstones": 2,

@@ -95,11 +95,21 @@ SUPERVISOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
     ),
     ({"consumer_unstable": "fenced"}, "warning", ["incoming stream 'events'", "made anew", "fenced", "60 s"]),
     (
-        {"inlet": {**INLET, "assigned_partitions": 0}},
+        {"inlet": {**INLET, "assigned_partitions": 0}, "unassigned_for_s": 60.0},
         "warning",
-        ["no partition", "'events'", "since 2026-03-01 11:00:00"],
+        ["no partition", "'events'", "since 2026-03-01 11:59:00"],
     ),
-    ({"inlet": {**INLET, "assigned_partitions": 0}, "relay_for_s": 2.0}, "passing", ["joining the consumer group"]),
+    (
+        {"inlet": {**INLET, "assigned_partitions": 0}, "unassigned_for_s": 2.0},
+        "passing",
+        ["joining the consumer group"],
+    ),
+    (
+        {"inlet": {**INLET, "unplaced_partitions": 2}, "unplaced_for_s": 60.0},
+        "warning",
+        ["'events'", "of 2 partitions no records", "since 2026-03-01 11:59:00", "transaction", "look at the brokers"],
+    ),
+    ({"inlet": {**INLET, "unplaced_partitions": 2}, "unplaced_for_s": 10.0}, "passing", ["3 partitions assigned"]),
     ({"relay": RelayState.DRAINING, "relay_for_s": 60.0}, "warning", ["draining since 2026-03-01 11:59:00 UTC"]),
     (
         {"outlet": {**OUTLET, "lines_oversize": 1}, "oversize_ago_s": 60.0},

@@ -129,6 +129,14 @@ def test_the_first_record_ends_an_error(make: Make) -> None:
     assert told(end, native) is None
 
 
+def test_partitions_that_are_read_at_last_end_an_error(make: Make) -> None:
+    """It was about their offsets; there may be no record to show it."""
+    end, native, kinds = make(records_read=0, assigned_partitions=2)
+    assert told(end, native, ("error", 30, "not your group")) == "not your group"
+    assert told(end, native, ("placed", 2, "topic")) is None
+    assert kinds == []
+
+
 def test_lines_that_were_all_delivered_at_once_end_an_error(make: Make) -> None:
     """Between the error and the first look after it, and no line follows."""
     end, native, _ = make(renews_client=True, lines_delivered=7, last_error=0, undelivered=0)
