@@ -67,7 +67,7 @@ def test_a_letter_that_outlives_its_run_is_committed_with_the_offset(
     end_a_run(process)
     kafka.create_topic(dead)
     assert [letter.value for letter in kafka.read(dead, 1)] == [b"a\nb"]
-    kafka.wait_committed(names.group, incoming, 1, deadline_s=1)
+    kafka.wait_committed(names.group, incoming, 1, deadline_s=2)
     assert process.status()["calculator_pid"] is None, "no other run has passed the record"
 
 
@@ -97,7 +97,7 @@ def test_a_letter_under_way_keeps_its_partition(
             end_a_run(process)
         kafka.create_topic(dead)
         assert len(kafka.read(dead, 2)) == 2
-        kafka.wait_committed(names.group, incoming, 2, deadline_s=1)
+        kafka.wait_committed(names.group, incoming, 2, deadline_s=2)
         process.wait_log("partitions given up")
 
 
