@@ -752,6 +752,7 @@ cdef class Inlet:
             "rounds": s.rounds,
             "probes": s.probes,
             "brokers_up": s.client.brokers_up,
+            "group_steady": s.client.group_steady,
             "notices_dropped": s.client.notices.dropped,
         }
         turnstile_leave(&s.gate)

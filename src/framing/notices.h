@@ -60,7 +60,8 @@ static void wake(int event_fd) {
 /* What every native client begins with: callbacks find it through the client's opaque. */
 typedef struct {
     notices_t notices;
-    int brokers_up; /* as the last statistics said; -1 before the first */
+    int brokers_up;   /* as the last statistics said; -1 before the first */
+    int group_steady; /* likewise; a consumer alone has a group */
 } client_t;
 
 /* How many brokers librdkafka's statistics show as connected; so much of the JSON as is needed, and no more. */
@@ -69,6 +70,13 @@ static int brokers_up(const char *statistics) {
     for (const char *at = statistics; (at = strstr(at, "\"state\":\"")) != NULL; at += 9)
         up += strncmp(at + 9, "UP\"", 3) == 0;
     return up;
+}
+
+/* Whether they show a consumer whose coordinator is known and connected, and whose membership is settled. */
+static int group_steady(const char *statistics) {
+    const char *group = strstr(statistics, "\"cgrp\":");
+    return group != NULL && strstr(group, "\"state\": \"up\"") != NULL &&
+           strstr(group, "\"join_state\": \"steady\"") != NULL;
 }
 
 /* 0, or -1 with errno: no descriptor is left. */

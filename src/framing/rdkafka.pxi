@@ -223,7 +223,9 @@ cdef extern from "notices.h" nogil:
     ctypedef struct client_t:
         notices_t notices
         int brokers_up
+        bint group_steady
     int count_brokers_up "brokers_up"(const char *)
+    bint is_group_steady "group_steady"(const char *)
     int notices_open(notices_t *)
     void notice_post(notices_t *, int, int, const char *)
     int notice_take(notices_t *, notice_t *)
@@ -425,6 +427,7 @@ cdef void on_error(rd_kafka_t *rk, int error, const char *reason, void *opaque) 
 
 cdef int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque) noexcept nogil:
     (<client_t *>opaque).brokers_up = count_brokers_up(json)
+    (<client_t *>opaque).group_steady = is_group_steady(json)
     return 0        # librdkafka frees it
 
 

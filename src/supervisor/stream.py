@@ -23,9 +23,10 @@ _NOISE = re.compile("FAIL:|CONFWARN:.* is a (consumer|producer) property and wil
 _ERRORS_THAT_FOLLOW = {-195, -187, -185}  # transport, all brokers down, timed out: they do not say why
 _ERRORS_ABOUT_CONNECTIONS = _ERRORS_THAT_FOLLOW | {-193, -169, -181}  # resolve, authentication, TLS
 _TOPIC_AUTHORIZATION_FAILED = 29
+_GROUP_AUTHORIZATION_FAILED = 30
 _TIMED_OUT = -185
 ERROR_STANDS_S = 2.5
-"""An error about connections stands at least this long: the statistics that take it back are 2 s apart."""
+"""An error that statistics take back stands at least this long: they are 2 s apart."""
 
 CALL_PATIENCE_MS = 3000
 """A transaction call has a second, for the offsets five. One that takes longer than this waits for a broker, and no
@@ -103,6 +104,12 @@ class StreamEnd:
             self.error_code == _TOPIC_AUTHORIZATION_FAILED
             and counters.get("readable_partitions", 0) == counters.get("assigned_partitions", 0) > 0
         )
+        # The right came back before the membership was lost: nothing is assigned anew, and there may be no record.
+        member = (
+            self.error_code == _GROUP_AUTHORIZATION_FAILED
+            and counters.get("group_steady", 0) > 0
+            and stood_s > ERROR_STANDS_S
+        )
         # The outlet's last error is gone with the first delivery, which may have been the last one for long.
         delivered = (
             self.error_code not in _ERRORS_ABOUT_CONNECTIONS
@@ -111,7 +118,7 @@ class StreamEnd:
             and progress > self._progress_before
         )
         flows = self._progress is not None and progress > self._progress
-        if self.error is not None and (reconnected or readable or delivered or flows):
+        if self.error is not None and (reconnected or readable or member or delivered or flows):
             self.clear_error("connected again" if reconnected else "records flow again")
         if self._progress is None or self.error is None:
             self._progress = progress

@@ -35,6 +35,7 @@ INLET = {
     "rounds": 9000,
     "probes": 12,
     "brokers_up": 1,
+    "group_steady": 1,
     "notices_dropped": 0,
 }
 OUTLET = {

@@ -121,6 +121,17 @@ def test_a_refused_topic_is_over_when_every_partition_is_read(make: Make) -> Non
     assert told(end, native) is None
 
 
+def test_a_refused_group_is_over_when_the_membership_is_settled(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was not lost meanwhile, so that nothing is assigned; the statistics have to be younger than the error."""
+    end, native, _ = make(records_read=5, assigned_partitions=2, group_steady=1)
+    assert told(end, native, ("error", 30, "not your group")) == "not your group"
+    monkeypatch.setattr(stream, "ERROR_STANDS_S", 0.0)
+    native.counters["group_steady"] = 0
+    assert told(end, native) == "not your group"
+    native.counters["group_steady"] = 1
+    assert told(end, native) is None
+
+
 def test_the_first_record_ends_an_error(make: Make) -> None:
     """One that was met before any record."""
     end, native, _ = make(records_read=0, assigned_partitions=2)
