@@ -89,20 +89,19 @@ cdef void on_rebalance(rd_kafka_t *rk, int event, rd_kafka_topic_partition_list_
                        void *opaque) noexcept nogil:
     """Called out of consumer_poll, on the inlet's thread."""
     cdef inlet_t *s = <inlet_t *>opaque
-    cdef rd_kafka_topic_partition_list_t *none
     cdef int i
     if s.revoking != NULL:
         inlet_give_up(s)        # a new rebalance overtakes the drain of the last one
+    inlet_answer_without(s)
     if event == RDK_ERR__ASSIGN_PARTITIONS:
         for i in range(partitions.cnt):
             ledger_assign(&s.ledger, partitions.elems[i].partition)
         s.assigned += partitions.cnt
+        inlet_expect(s, partitions)
         if partitions.cnt > 0:
             inlet_ask_again(s)
-            inlet_expect(s, partitions)
-        none = rdk.topic_partition_list_new(1)      # for now: see inlet_places.pxi
-        rdk.error_destroy(rdk.incremental_assign(rk, none))
-        rdk.topic_partition_list_destroy(none)
+        else:
+            inlet_answer_without(s)
         inlet_note_partitions(s, NOTICE_ASSIGNED, partitions.cnt, s.topic)
     elif event == RDK_ERR__REVOKE_PARTITIONS:
         s.revoking = rdk.topic_partition_list_copy(partitions)
@@ -313,6 +312,8 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
         wait_ns = min(wait_ns, max(0, s.revoke_deadline_ns - now_ns))
     if s.unplaced.cnt > 0 and not s.question.asked:
         wait_ns = min(wait_ns, max(0, s.next_places_ns - now_ns))
+    if s.answer_by_ns > 0:
+        wait_ns = min(wait_ns, max(0, s.answer_by_ns - now_ns))
     return <int>((wait_ns + MS - 1) // MS)
 
 
@@ -342,6 +343,7 @@ cdef void inlet_close(inlet_t *s) noexcept nogil:
     inlet_store(s)
     if s.revoking != NULL:
         inlet_give_up(s)
+    inlet_answer_without(s)
     # Drop what is not acknowledged: voided first, so that no offset moves.
     cdef int32_t i
     for i in range(s.ledger.partition_count):

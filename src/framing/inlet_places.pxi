@@ -4,15 +4,21 @@
 # while that is waited for, it goes on as if there were no offset (rd_kafka_assignment_apply_offsets of 2.16): the
 # partition is read again from its beginning, or what is in it is passed over. So the inlet asks, and librdkafka is
 # given a partition when its offset is known: until then the partition is ours, and not read.
+#
+# The partitions with their offsets are the answer to the rebalance that brought them, because a partition that is given
+# while librdkafka handles another rebalance can be taken for the answer to that, before it has paused the others for
+# it: they stay paused then. The group does not wait for long, though: after ANSWER_MS it is told that we go on without.
 
 cdef enum:
     PLACES_AGAIN_MS = 200           # while no coordinator answers, or an offset is still in a transaction
     PLACES_FAILED_MS = 1000         # while there is an error
+    ANSWER_MS = 500
 
 
 cdef void inlet_expect(inlet_t *s, const rd_kafka_topic_partition_list_t *partitions) noexcept nogil:
-    """They are ours now: ask where they are to be read from, at once."""
+    """They are ours now: ask where they are to be read from, at once. An answer is owed to the group."""
     cdef int i
+    s.answer_by_ns = monotonic_ns() + ANSWER_MS * MS
     for i in range(partitions.cnt):
         rdk.topic_partition_list_add(s.unplaced, s.topic, partitions.elems[i].partition)
     s.next_places_ns = 0
@@ -31,10 +37,28 @@ cdef rd_kafka_topic_partition_list_t *inlet_unexpect(
     return given
 
 
+cdef void inlet_answer_without(inlet_t *s) noexcept nogil:
+    """If the group waits for an answer, give it without any partition."""
+    cdef rd_kafka_topic_partition_list_t *none
+    if s.answer_by_ns == 0:
+        return
+    none = rdk.topic_partition_list_new(1)
+    inlet_answer(s, none)
+    rdk.topic_partition_list_destroy(none)
+
+
+cdef void inlet_answer(inlet_t *s, const rd_kafka_topic_partition_list_t *partitions) noexcept nogil:
+    """Give librdkafka these partitions; the answer to a rebalance if one is owed."""
+    s.answer_by_ns = 0
+    rdk.error_destroy(rdk.incremental_assign(s.rk, partitions))
+
+
 cdef void inlet_find_places(inlet_t *s, int64_t now_ns) noexcept nogil:
     """Take the answer when it is there; ask when it is time."""
     if offsets_question_take(&s.question):
         inlet_take_places(s, now_ns)
+    if s.answer_by_ns > 0 and now_ns >= s.answer_by_ns:
+        inlet_answer_without(s)
     if s.unplaced.cnt == 0 or s.question.asked or now_ns < s.next_places_ns:
         return
     s.places_stale = False
@@ -56,14 +80,14 @@ cdef void inlet_take_places(inlet_t *s, int64_t now_ns) noexcept nogil:
                 inlet_place(s, known, &offsets.elems[i])
     offsets_question_drop(&s.question)
     if known.cnt > 0:
-        rdk.error_destroy(rdk.incremental_assign(s.rk, known))
+        inlet_answer(s, known)
         if s.places_failed:
             notice_post(&s.client.notices, NOTICE_PLACED, known.cnt, s.topic)
         s.places_failed = False
     rdk.topic_partition_list_destroy(known)
     if error == RDK_ERR__TIMED_OUT or error == RDK_ERR_NOT_COORDINATOR or error == RDK_ERR_COORDINATOR_NOT_AVAILABLE:
         s.next_places_ns = now_ns + PLACES_AGAIN_MS * MS
-    elif error != RDK_ERR_NONE:
+    elif error != RDK_ERR_NONE and s.unplaced.cnt > 0:
         inlet_places_failed(s, now_ns, error, rdk.err2str(error))
 
 

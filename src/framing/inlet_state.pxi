@@ -31,6 +31,7 @@ cdef struct inlet_t:
     rd_kafka_topic_partition_list_t *unplaced   # ours, and where to read them from is not known yet
     int64_t next_places_ns
     offsets_question_t question
+    int64_t answer_by_ns        # the group waits for our answer to a rebalance until then; 0: it does not
     bint places_stale           # a partition that it is about was given up meanwhile
     bint places_failed          # an error was told
     int64_t first_offset        # of a partition without a committed offset: RDK_OFFSET_BEGINNING or RDK_OFFSET_END
