@@ -49,6 +49,7 @@ cdef extern from "ledger.h" nogil:
     void ledger_skip(ledger_t *, int64_t)
     int64_t ledger_written(ledger_t *, size_t, int64_t)
     int64_t ledger_mark(ledger_t *)
+    int64_t ledger_lines_written(const ledger_t *)
     int ledger_answer(ledger_t *, int64_t)
     void ledger_fence(ledger_t *, int64_t)
     int64_t ledger_settle(ledger_t *, int64_t)
@@ -180,6 +181,11 @@ cdef class Ledger:
     def deliver(self, int64_t stdout_position) -> list[tuple[int, int]]:
         """STDOUT is delivered up to a position; return (partition, offset) of the records acknowledged by that."""
         return self.pop_to(ledger_settle(&self.ledger, stdout_position))
+
+    @property
+    def lines_written(self) -> int:
+        """Counting lines: whole lines written, those of a record that is begun among them, counted on as marks are."""
+        return ledger_lines_written(&self.ledger)
 
     def mark(self) -> int:
         """A marker line follows what was written; return its number. Only between two records."""
