@@ -43,6 +43,8 @@ cdef extern from "ledger.h" nogil:
     void ledger_drain(ledger_t *, int32_t, int64_t)
     void ledger_revoke(ledger_t *, int32_t, int64_t)
     void ledger_append(ledger_t *, void *, const uint8_t *, size_t, size_t, int32_t, int64_t, newlines_t)
+    bint ledger_owns(const ledger_t *, const ledger_entry_t *)
+    void ledger_bury(ledger_t *, ledger_entry_t *, unsigned)
     void ledger_posted(ledger_t *, ledger_entry_t *, int64_t)
     void ledger_acknowledge(ledger_t *, int64_t)
     int ledger_gather(const ledger_t *, int64_t, iovec *, int)
