@@ -17,13 +17,14 @@ cdef void inlet_break_rule(inlet_t *s, int64_t mark, const char *how) noexcept n
 
 
 cdef void inlet_break_rule_by_surplus(inlet_t *s, int64_t mark) noexcept nogil:
-    """Whoever mends the program has to know which line it was; a banner at its start is not the line that is counted."""
+    """Who mends the program has to know which line it was; a banner at its start is not the one that is counted."""
     cdef char line[QUOTE_BYTES]
     cdef char first[QUOTE_BYTES]
     cdef char how[480]
     surplus_take(&s.progress.surplus, ledger_lines_written(&s.ledger) + 1, line, first)
     if line[0] != 0:
-        snprintf(how, sizeof(how), "more than one for each; one too many: '%s'; the first of this run: '%s'", line, first)
+        snprintf(how, sizeof(how), "more than one for each; one too many: '%s'; the first of this run: '%s'", line,
+                 first)
     else:
         snprintf(how, sizeof(how), "more than one for each; the first of this run: '%s'", first)
     inlet_break_rule(s, mark, how)
@@ -32,8 +33,8 @@ cdef void inlet_break_rule_by_surplus(inlet_t *s, int64_t mark) noexcept nogil:
 cdef void inlet_break_rule_by_debt(inlet_t *s, int64_t mark) noexcept nogil:
     cdef char how[160]
     cdef long long owed = ledger_lines_written(&s.ledger) - mark
-    snprintf(how, sizeof(how), "the Calculator waits for input and owes %lld; does it print one line for each, and flush "
-             "it?", owed)
+    snprintf(how, sizeof(how),
+             "the Calculator waits for input and owes %lld; does it print one line for each, and flush it?", owed)
     inlet_break_rule(s, mark, how)
 
 

@@ -30,6 +30,7 @@ typedef struct {
     int64_t first;     /* offset of the record that the attempts are of */
     int32_t before;    /* attempts of other instances, all of which ended with it */
     int32_t attempts;  /* as noted, or to be */
+    int64_t clearing;  /* a further offset, without a note, is being committed; -1: none is */
     attempt_state_t state;
 } attempt_t;
 
@@ -58,4 +59,6 @@ static int attempts_parse(const void *metadata, size_t size, int64_t *offset, in
 }
 
 /* The partition is ours from now on. */
-static inline attempt_t attempt_begin(void) { return (attempt_t){.committed = -1, .first = -1, .state = ATTEMPT_FRESH}; }
+static inline attempt_t attempt_begin(void) {
+    return (attempt_t){.committed = -1, .first = -1, .clearing = -1, .state = ATTEMPT_FRESH};
+}

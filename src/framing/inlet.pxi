@@ -301,7 +301,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     progress_set_window_full(s.progress, s.ledger.cursor == s.ledger.tail and ledger_room(&s.ledger) <= 0)
     if s.revoking != NULL and (now_ns >= s.revoke_deadline_ns or inlet_drained(s)):
         inlet_give_up(s)
-    if now_ns >= s.next_store_ns:
+    if now_ns >= s.next_store_ns and s.careful_until == 0:
         inlet_store(s)
         s.next_store_ns = now_ns + STORE_INTERVAL_NS
     if s.closing and s.ledger.cursor_bytes == 0 and not inlet_owes_lines(s) and not inlet_has_unmarked(s):
@@ -681,7 +681,7 @@ cdef class Inlet:
         self.leave()
 
     def judge_by(self, int max_attempts, *, bint dead_letters) -> None:
-        """How often a record may have been alone when the Supervisor itself ended, and whether there is another place for it.
+        """How often a record may have been alone when the Supervisor itself ended, and whether it has a place to go.
 
         In force for partitions of which no record was taken yet.
         """

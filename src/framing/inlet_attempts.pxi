@@ -1,10 +1,13 @@
-# Attempts that survive the Supervisor, see attempts.h: noted before a partition's first record is written, and read with
-# the committed offsets. Nothing of it costs a record anything once each partition's first one is written.
+# Attempts that survive the Supervisor, see attempts.h: noted before a partition's first record is written, and read
+# with the committed offsets. Nothing of it costs a record anything once each partition's first one is written.
 #
 # A record that an earlier instance ended with, or one behind it, may be what ends it. So an instance that finds such a
 # note is careful: it writes one record at a time, each when all before it is acknowledged and its own attempt is noted.
-# Only a record that is about to be written alone gets a second attempt, so nothing is accused for what others did; and one
-# that was alone POISON_MAX_ATTEMPTS times when the Supervisor ended becomes a dead letter when it is taken again.
+# Only a record that is about to be written alone gets a second attempt, so nothing is accused for what others did; and
+# one that was alone POISON_MAX_ATTEMPTS times when the Supervisor ended becomes a dead letter when it is taken again.
+#
+# While it is careful, offsets go with the notes alone: librdkafka's automatic commit knows nothing of them, and would
+# wipe out the note of a record that is being tried.
 
 cdef extern from "<string.h>" nogil:
     char *strdup(const char *)
@@ -61,7 +64,7 @@ cdef void inlet_know_attempt(inlet_t *s, const rd_kafka_topic_partition_t *commi
 
 
 cdef void inlet_first_record(inlet_t *s, int64_t sequence) noexcept nogil:
-    """A record was taken while something is not known of some partition: is it the first one, and what is known of it?"""
+    """A record was taken while some partition is fresh: if it is the first of such a one, what is known of it?"""
     cdef ledger_entry_t *entry = ledger_at(&s.ledger, sequence)
     cdef attempt_t *a = inlet_attempt(s, entry.partition)
     cdef char where[80]
@@ -84,8 +87,7 @@ cdef void inlet_first_record(inlet_t *s, int64_t sequence) noexcept nogil:
         inlet_set_attempt(s, a, ATTEMPT_BURIED)
         notice_post(&s.client.notices, NOTICE_SURVIVED_POISON, a.before, where)
         return
-    if s.careful_until == 0:
-        s.careful_end_ns = monotonic_ns() + CAREFUL_S * 1000 * MS
+    s.careful_end_ns = monotonic_ns() + CAREFUL_S * 1000 * MS
     # One that is known to be what is looked for is enough.
     s.careful_until = max(s.careful_until, sequence + (1 if a.before > s.poison_max_attempts else CAREFUL_RECORDS))
     notice_post(&s.client.notices, NOTICE_SURVIVED_SUSPECT, a.before, where)
@@ -101,6 +103,10 @@ cdef int64_t inlet_noted_limit(inlet_t *s, int64_t limit, int64_t now_ns) noexce
         s.more = True
         s.notes_to_clear = not s.transactional      # a transaction did it with the offsets
         notice_post(&s.client.notices, NOTICE_CLEARED, 0, b"")
+    if s.careful_until > 0 and s.ledger.head == s.ledger.tail and inlet_has_uncleared(s):
+        s.notes_to_clear = True     # nothing follows that would take it along
+    if s.notes_to_clear and not inlet_notes_are_there(s, now_ns):
+        return cursor
     if limit <= cursor:
         return limit
     if s.careful_until > 0 and not s.notes_awaited:
@@ -166,7 +172,7 @@ cdef void inlet_note_firsts(inlet_t *s) noexcept nogil:
     cdef int32_t i
     for i in range(s.attempts_count):
         if s.attempts[i].state == ATTEMPT_FIRST:
-            s.attempts[i].attempts = 1
+            s.attempts[i].attempts = max(1, s.attempts[i].before)     # written among others it proves nothing more
             inlet_set_attempt(s, &s.attempts[i], ATTEMPT_DUE)
 
 
@@ -197,11 +203,10 @@ cdef void inlet_commit_notes(inlet_t *s, int64_t now_ns) noexcept nogil:
         if a.state == ATTEMPT_DUE:
             inlet_add_note(s, offsets, i, a.committed, a.first, a.attempts)
             inlet_set_attempt(s, a, ATTEMPT_SENT)
-        elif a.state == ATTEMPT_NOTED and next_offset > a.committed and not s.transactional:
-            # It was acknowledged. To leave that to librdkafka's next commit would count it with the one that is written now.
+        elif inlet_is_uncleared(s, i):
+            # It was acknowledged. Left to a later commit it would be counted with the one that is written now.
             inlet_add_note(s, offsets, i, next_offset, 0, 0)
-            a.committed = next_offset
-            a.before = 0
+            a.clearing = next_offset
     s.notes_to_clear = False
     if offsets.cnt > 0:
         s.notes_awaited = True
@@ -238,7 +243,26 @@ cdef void inlet_take_notes(inlet_t *s, int64_t now_ns) noexcept nogil:
     if error != RDK_ERR_NONE:
         inlet_notes_failed(s, now_ns, error)
         return
+    for i in range(s.attempts_count):
+        if s.attempts[i].clearing >= 0:
+            s.attempts[i].committed = s.attempts[i].clearing
+            s.attempts[i].before = 0
     inlet_notes_are_over(s)
+
+
+cdef bint inlet_is_uncleared(inlet_t *s, int32_t partition) noexcept nogil:
+    """Whether the partition has moved on from the record that stands beside its offset."""
+    cdef attempt_t *a = &s.attempts[partition]
+    return (a.state == ATTEMPT_NOTED or a.state == ATTEMPT_BURIED) and not s.transactional \
+        and s.ledger.partitions[partition].next_offset > a.committed
+
+
+cdef bint inlet_has_uncleared(inlet_t *s) noexcept nogil:
+    cdef int32_t i
+    for i in range(s.attempts_count):
+        if inlet_is_uncleared(s, i):
+            return True
+    return False
 
 
 cdef void inlet_notes_are_over(inlet_t *s) noexcept nogil:
@@ -246,7 +270,8 @@ cdef void inlet_notes_are_over(inlet_t *s) noexcept nogil:
     for i in range(s.attempts_count):
         if s.attempts[i].state == ATTEMPT_SENT or s.attempts[i].state == ATTEMPT_DUE:
             inlet_set_attempt(s, &s.attempts[i], ATTEMPT_NOTED)
-    s.notes_awaited = False
+        s.attempts[i].clearing = -1
+    s.notes_awaited = s.notes_to_clear = False
     s.notes_deadline_ns = s.notes_again_ns = 0
 
 
@@ -259,6 +284,9 @@ cdef void inlet_notes_failed(inlet_t *s, int64_t now_ns, int error) noexcept nog
     for i in range(s.attempts_count):
         if s.attempts[i].state == ATTEMPT_SENT:
             inlet_set_attempt(s, &s.attempts[i], ATTEMPT_DUE)
+        if s.attempts[i].clearing >= 0:
+            s.attempts[i].clearing = -1
+            s.notes_to_clear = True
     s.notes_awaited = False
     s.notes_again_ns = now_ns + NOTE_AGAIN_MS * MS
 
@@ -268,7 +296,8 @@ cdef void inlet_give_notes_up(inlet_t *s, const char *why) noexcept nogil:
     cdef char text[200]
     if not s.notes_failure_told:
         s.notes_failure_told = True
-        snprintf(text, sizeof(text), "attempts at the first record of a partition cannot be noted with its offset: %s", why)
+        snprintf(text, sizeof(text), "attempts at the first record of a partition cannot be noted with its offset: %s",
+                 why)
         notice_post(&s.client.notices, NOTICE_LOG, 4, text)
     inlet_notes_are_over(s)
 
@@ -284,8 +313,10 @@ cdef int64_t inlet_notes_due_ns(const inlet_t *s, int64_t now_ns) noexcept nogil
 
 
 cdef void inlet_end_attempts(inlet_t *s, const rd_kafka_topic_partition_list_t *partitions) noexcept nogil:
-    """We give the partitions up in order: an attempt without progress was none. What others noted stays, but at an orderly
-    end of ours, which may be the beginning of a better Calculator."""
+    """We give the partitions up in order: an attempt without progress was none.
+
+    What others noted stays, but at an orderly end of ours, which may be the beginning of a better Calculator.
+    """
     cdef rd_kafka_topic_partition_list_t *offsets = rdk.topic_partition_list_new(partitions.cnt + 1)
     cdef bint may_commit = not s.replaced and not rdk.assignment_lost(s.rk) and \
         (not s.transactional or inlet_may_commit_plainly(s))
@@ -308,6 +339,7 @@ cdef void inlet_end_attempts(inlet_t *s, const rd_kafka_topic_partition_list_t *
 
 
 cdef void inlet_forget_attempts(inlet_t *s) noexcept nogil:
+    """They were at records of another topic."""
     cdef int32_t i
     for i in range(s.attempts_count):
         inlet_set_attempt(s, &s.attempts[i], ATTEMPT_NONE)

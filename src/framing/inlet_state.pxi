@@ -17,7 +17,7 @@ cdef extern from "attempts.h" nogil:
         ATTEMPTS_BYTES, ATTEMPTS_MAX
         ATTEMPT_NONE, ATTEMPT_FRESH, ATTEMPT_FIRST, ATTEMPT_DUE, ATTEMPT_SENT, ATTEMPT_NOTED, ATTEMPT_BURIED
     ctypedef struct attempt_t:
-        int64_t committed, first
+        int64_t committed, first, clearing
         int32_t before, attempts
         int state
     size_t attempts_format(char *, int64_t, int32_t)

@@ -35,8 +35,8 @@ typedef enum {
     NOTICE_CLEARED, /* all records that were written alone, because one of them ends the Calculator, were answered */
     NOTICE_LETTER_REFUSED, /* the dead letter stream does not take a record; code is librdkafka's */
     NOTICE_SURVIVED_SUSPECT, /* earlier instances, code of them, ended with this record of a partition first: text says which */
-    NOTICE_SURVIVED_POISON,  /* likewise, with it alone: it becomes a dead letter */
-    NOTICE_CLOSED,         /* the thread is done and its client destroyed */
+    NOTICE_SURVIVED_POISON, /* likewise, with it alone: it becomes a dead letter */
+    NOTICE_CLOSED,          /* the thread is done and its client destroyed */
 } notice_kind_t;
 
 typedef struct {

@@ -153,7 +153,7 @@ cdef void *outlet_key_of(const rd_kafka_message_t *m) noexcept nogil:
 
 
 cdef void outlet_note_lines(outlet_t *s, size_t at, int64_t mark) noexcept nogil:
-    """The whole lines in buffer[at:begin] were framed, the first behind this mark: note those that explain a broken rule."""
+    """The lines in buffer[at:begin] were framed, the first behind this mark: note those that explain a broken rule."""
     cdef int64_t surplus = progress_lines_written(&s.progress) + 1
     cdef const uint8_t *newline
     if s.progress.marker.size > 0 or (not s.first_owed and not mark < surplus <= s.mark):

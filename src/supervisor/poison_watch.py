@@ -30,8 +30,8 @@ class PoisonWatch:
             log.error("the record ends the Supervisor with the Calculator and becomes a dead letter",
                       dead_letter_stream=settings.dead_letter_stream, **where)  # fmt: skip
             return
-        log.warning("the Supervisor ended before this record was answered: it and those behind it are written alone now, "
-                    "one by one", **where)  # fmt: skip
+        log.warning("the Supervisor ended before the record was answered: it is written alone now, and those behind it",
+                    **where)  # fmt: skip
         if attempts > settings.poison_max_attempts and self.trouble is None:
             self.trouble = Trouble.now(f"{topic}, {place}")
 

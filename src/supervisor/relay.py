@@ -288,9 +288,7 @@ class Relay:
         """Tell the inlet what decides over a record that ended earlier Supervisors."""
         if self._inlet is not None:
             settings = self._settings
-            self._inlet.judge_by(
-                settings.poison_max_attempts, dead_letters=settings.dead_letter_stream is not None
-            )
+            self._inlet.judge_by(settings.poison_max_attempts, dead_letters=settings.dead_letter_stream is not None)
 
     async def _make_consumer_anew(self) -> None:
         """The present one is of no use any more; raise KafkaError if it cannot be now."""

@@ -196,7 +196,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         case 10: /* the Calculator went on */
             out += 1 + draw(&s, 5);
             if (count != LEDGER_COUNT_BYTES)
-                mark = mark < lines_out(&l) ? mark + 1 + (int64_t)draw(&s, (unsigned)(lines_out(&l) - mark)) : lines_out(&l);
+                mark = mark < lines_out(&l) ? mark + 1 + (int64_t)draw(&s, (unsigned)(lines_out(&l) - mark))
+                                            : lines_out(&l);
             else if (ledger_answer(&l, l.written - draw(&s, 10)))
                 fence(&l, out);
             break;
@@ -214,7 +215,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (int32_t i = 0; i < l.partition_count; i++)
         ledger_revoke(&l, i, l.cursor);
     pop_to(&l, ledger_forfeit(&l)); /* with what was begun */
-    ledger_skip(&l, l.tail);         /* no line is left */
+    ledger_skip(&l, l.tail);        /* no line is left */
     pop_to(&l, ledger_forfeit(&l));
     consistent(&l);
     REQUIRE(l.head == l.tail && l.bytes == 0);

@@ -143,7 +143,7 @@ def test_half_a_line_answers_nothing(
 def test_a_split_value_larger_than_the_pipe_breaks_no_rule(
     kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
 ) -> None:
-    """INPUT_NEWLINES=split: its first lines are answered while the rest is not written; also by a run that ends there."""
+    """INPUT_NEWLINES=split: its first lines are answered before the rest is written, also by a run that ends there."""
     incoming = kafka.create_topic(names.topic("in"), max_message_bytes="8000000")
     outgoing, dead = kafka.create_topic(names.topic("out")), kafka.create_topic(names.topic("dead"))
     failed = f"/tmp/{names.node_id}"
