@@ -32,6 +32,9 @@ typedef struct {
     int32_t attempts;  /* as noted, or to be */
     int64_t clearing;  /* a further offset, without a note, is being committed; -1: none is */
     attempt_state_t state;
+    /* The last note that we sent: whoever loses a partition and gets it back did not end meanwhile. */
+    int64_t own_first;
+    int32_t own_attempts, own_before;
 } attempt_t;
 
 /* Writes the metadata, with a NUL behind it. Returns its length. */
@@ -58,7 +61,29 @@ static int attempts_parse(const void *metadata, size_t size, int64_t *offset, in
     return 1;
 }
 
-/* The partition is ours from now on. */
-static inline attempt_t attempt_begin(void) {
-    return (attempt_t){.committed = -1, .first = -1, .clearing = -1, .state = ATTEMPT_FRESH};
+/* The partition is ours from now on; what we sent ourselves is remembered. */
+static inline void attempt_begin(attempt_t *a) {
+    attempt_t own = *a;
+    *a = (attempt_t){.committed = -1, .first = -1, .clearing = -1, .state = ATTEMPT_FRESH};
+    a->own_first = own.own_first;
+    a->own_attempts = own.own_attempts;
+    a->own_before = own.own_before;
+}
+
+/* This stands with the committed offset. */
+static inline void attempt_know(attempt_t *a, int64_t committed, const void *metadata, size_t size) {
+    a->committed = committed;
+    if (!attempts_parse(metadata, size, &a->first, &a->before)) {
+        a->first = -1;
+        a->before = 0;
+    } else if (a->first == a->own_first && a->before == a->own_attempts) {
+        a->before = a->own_before;
+    }
+}
+
+/* The note that is due is sent. */
+static inline void attempt_sent(attempt_t *a) {
+    a->own_first = a->first;
+    a->own_attempts = a->attempts;
+    a->own_before = a->before;
 }

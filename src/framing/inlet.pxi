@@ -149,7 +149,7 @@ cdef void inlet_take(inlet_t *s) noexcept nogil:
         if m.payload == NULL:
             s.tombstones += 1
         ledger_append(&s.ledger, m, <const uint8_t *>m.payload, m.len, m.key_len, m.partition, m.offset, s.newlines)
-        if s.fresh > 0:
+        if s.fresh > 0 and m.partition < s.attempts_count and s.attempts[m.partition].state == ATTEMPT_FRESH:
             inlet_first_record(s, s.ledger.tail - 1)
 
 

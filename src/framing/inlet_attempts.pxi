@@ -28,7 +28,8 @@ cdef attempt_t *inlet_attempt(inlet_t *s, int32_t partition) noexcept nogil:
         if grown == NULL:
             return NULL
         for i in range(s.attempts_count, partition + 1):
-            grown[i] = attempt_begin()
+            memset(&grown[i], 0, sizeof(attempt_t))
+            grown[i].own_first = -1
             grown[i].state = ATTEMPT_NONE
         s.attempts = grown
         s.attempts_count = partition + 1
@@ -49,7 +50,7 @@ cdef void inlet_begin_attempt(inlet_t *s, int32_t partition) noexcept nogil:
     if a == NULL or s.commit_ahead:     # at-most-once writes nothing twice
         return
     inlet_set_attempt(s, a, ATTEMPT_NONE)
-    a[0] = attempt_begin()
+    attempt_begin(a)
     s.fresh += 1
 
 
@@ -58,17 +59,15 @@ cdef void inlet_know_attempt(inlet_t *s, const rd_kafka_topic_partition_t *commi
     cdef attempt_t *a = inlet_attempt(s, committed.partition)
     if a == NULL or a.state != ATTEMPT_FRESH or committed.offset < 0:
         return
-    a.committed = committed.offset
-    if not attempts_parse(committed.metadata, committed.metadata_size, &a.first, &a.before):
-        a.first = -1
+    attempt_know(a, committed.offset, committed.metadata, committed.metadata_size)
 
 
 cdef void inlet_first_record(inlet_t *s, int64_t sequence) noexcept nogil:
-    """A record was taken while some partition is fresh: if it is the first of such a one, what is known of it?"""
+    """A record of a fresh partition was taken: if it has a line, it is the first one. What is known of it?"""
     cdef ledger_entry_t *entry = ledger_at(&s.ledger, sequence)
     cdef attempt_t *a = inlet_attempt(s, entry.partition)
     cdef char where[80]
-    if a == NULL or a.state != ATTEMPT_FRESH or entry.line_bytes == 0:
+    if a == NULL or entry.line_bytes == 0:
         return
     if a.first != entry.offset:
         a.before = 0
@@ -202,6 +201,7 @@ cdef void inlet_commit_notes(inlet_t *s, int64_t now_ns) noexcept nogil:
         next_offset = s.ledger.partitions[i].next_offset
         if a.state == ATTEMPT_DUE:
             inlet_add_note(s, offsets, i, a.committed, a.first, a.attempts)
+            attempt_sent(a)
             inlet_set_attempt(s, a, ATTEMPT_SENT)
         elif inlet_is_uncleared(s, i):
             # It was acknowledged. Left to a later commit it would be counted with the one that is written now.

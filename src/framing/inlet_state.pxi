@@ -18,11 +18,14 @@ cdef extern from "attempts.h" nogil:
         ATTEMPT_NONE, ATTEMPT_FRESH, ATTEMPT_FIRST, ATTEMPT_DUE, ATTEMPT_SENT, ATTEMPT_NOTED, ATTEMPT_BURIED
     ctypedef struct attempt_t:
         int64_t committed, first, clearing
+        int64_t own_first
         int32_t before, attempts
         int state
     size_t attempts_format(char *, int64_t, int32_t)
     bint attempts_parse(const void *, size_t, int64_t *, int32_t *)
-    attempt_t attempt_begin()
+    void attempt_begin(attempt_t *)
+    void attempt_know(attempt_t *, int64_t, const void *, size_t)
+    void attempt_sent(attempt_t *)
 
 
 cdef struct inlet_t:

@@ -190,6 +190,26 @@ def test_a_rebalance_counts_nothing(
     assert kafka.committed(names.group, incoming) == {0: 0, 1: 0}
 
 
+def test_a_membership_that_was_lost_counts_nothing(
+    kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start
+) -> None:
+    """A frozen instance is thrown out of the group, and back in it gets the record that it had not done."""
+    incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
+    kafka.produce(incoming, [b"x"])
+    manager.route(incoming, outgoing)
+    env = {"ACK_MODE": "line", "KAFKA_OPTIONS": "session.timeout.ms=6000", "SHUTDOWN_GRACEPERIOD": "1s"}
+    process = supervisor_process(python(SLEEPS), env=env)
+    for written in (1, 2, 3):
+        process.wait_counter("inlet", "lines_written", written, 30)
+        assert kafka.committed_metadata(names.group, incoming) == {0: "supervisor-attempts 1 0 1"}
+        if written < 3:
+            process.send(signal.SIGSTOP)
+            kafka.wait_shares(names.group)
+            process.send(signal.SIGCONT)
+    assert "is written alone now" not in process.log_text()
+    assert process.terminate() == 0
+
+
 def test_what_another_program_wrote_there_is_nothing(
     kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
 ) -> None:
