@@ -48,7 +48,7 @@ static void progress_open(progress_t *p) {
     atomic_init(&p->inlet_wake_fd, -1);
     letterbox_open(&p->letters);
     pthread_mutex_init(&p->surplus.lock, NULL);
-    p->surplus.written = INT64_MAX; /* nobody counts lines */
+    p->surplus.written = INT64_MAX - 1; /* nobody counts lines */
 }
 
 /* How far STDOUT has been written by the Calculator at this moment. */

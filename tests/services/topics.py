@@ -276,8 +276,10 @@ class Kafka:
                 (partition,) = struct.unpack(">i", record.key[-4:])
                 found.pop(partition, None)
                 if record.value is not None:
-                    (size,) = struct.unpack_from(">h", record.value, 14)  # behind version, offset and leader epoch
-                    found[partition] = record.value[16 : 16 + size].decode()
+                    assert record.value[:2] == b"\0\4", "the version whose strings are compact"
+                    size = record.value[14] - 1  # behind version, offset and leader epoch
+                    assert size < 0x7F, "more than one byte says how long it is"
+                    found[partition] = record.value[15 : 15 + size].decode()
         return found
 
     def wait_metadata(self, group: str, topic: str, expected: Sequence[str], deadline_s: float = 15.0) -> None:
