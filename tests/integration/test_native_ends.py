@@ -88,7 +88,7 @@ class Running:
         wait_for(lambda: self.outlet.snapshot()[counter] >= at_least, f"{counter} {at_least}")
 
 
-def an_inlet(cluster: Mock, outlet: Outlet) -> Inlet:
+def an_inlet(cluster: Mock, outlet: Outlet, *, ack_mode: str = "demand") -> Inlet:
     """Return one that has not run."""
     return Inlet(
         CONFIG
@@ -107,7 +107,7 @@ def an_inlet(cluster: Mock, outlet: Outlet) -> Inlet:
         ack_idle_s=1.0,
         revoke_grace_s=1.0,
         input_newlines="space",
-        ack_mode="demand",
+        ack_mode=ack_mode,
         commit_ahead=False,
     )
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from supervisor import kafka
-from supervisor._framing import Inlet, load
-from tests.integration.test_native_ends import CONFIG, Running, wait_for
+from supervisor._framing import load
+from tests.integration.test_native_ends import Running, an_inlet, wait_for
 from tests.services.mock import Mock
 from tests.services.native import nothing_left
 from tests.services.topics import Kafka
@@ -50,25 +50,7 @@ def test_lines_that_are_counted_when_the_run_is_over(
     stdin_read, stdin_write = os.pipe()
     os.set_blocking(stdin_write, False)
     with Running(cluster, "out") as running:
-        inlet = Inlet(
-            CONFIG
-            | {
-                "bootstrap.servers": cluster.bootstrap_servers,
-                "group.id": "group",
-                "auto.offset.reset": "earliest",
-                "partition.assignment.strategy": "cooperative-sticky",
-            },
-            "in",
-            running.outlet,
-            max_in_flight_records=1000,
-            max_in_flight_bytes=1 << 20,
-            ack_readahead_bytes=65536,
-            ack_idle_s=1.0,
-            revoke_grace_s=1.0,
-            input_newlines="space",
-            ack_mode="line",
-            commit_ahead=False,
-        )
+        inlet = an_inlet(cluster, running.outlet, ack_mode="line")
         thread = threading.Thread(target=inlet.run, daemon=True)
         thread.start()
         inlet.attach(stdin_write, os.getpid())
