@@ -44,7 +44,7 @@ cdef int64_t inlet_watch_lines(inlet_t *s, int64_t now_ns) noexcept nogil:
         s.next_probe_ns = now_ns + LINE_LOOK_NS
         s.probes += 1
         # Only one that surely waits for input can be said to owe a line; one in an event loop may be at work on it.
-        if stdin_wait_look(s.session, s.pipe_inode) != WAIT_YES:
+        if calculator_probe_look(&s.demand.probe) != PROBE_IDLE:
             s.idle_since_ns = now_ns
         elif now_ns - s.idle_since_ns >= s.idle_ns:
             inlet_break_rule(s, b"the Calculator waits for input and owes the rest")

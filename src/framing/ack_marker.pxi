@@ -75,11 +75,11 @@ cdef int64_t inlet_watch_markers(inlet_t *s, int64_t now_ns) noexcept nogil:
     if now_ns >= s.next_probe_ns:
         s.next_probe_ns = now_ns + ECHO_LOOK_NS
         s.probes += 1
-        look = stdin_wait_look(s.session, s.pipe_inode)
-        if look != WAIT_YES:
+        look = calculator_probe_look(&s.demand.probe)
+        if look != PROBE_IDLE:
             s.idle_since_ns = now_ns
         if not s.echo_owed and (now_ns - s.empty_since_ns >= ECHO_LATEST_NS
-                                or (look == WAIT_YES and now_ns - s.idle_since_ns >= s.idle_ns)):
+                                or (look == PROBE_IDLE and now_ns - s.idle_since_ns >= s.idle_ns)):
             s.echo_owed = True
             notice_post(&s.client.notices, NOTICE_ECHO_OWED, 0, b"")
     return s.next_probe_ns - now_ns

@@ -32,7 +32,7 @@ cdef void inlet_acknowledge(inlet_t *s) noexcept nogil:
 cdef int64_t inlet_watch(inlet_t *s, int64_t now_ns) noexcept nogil:
     """Look at the Calculator by the rule that acknowledges. Returns in how many ns to look again; 0: for nothing."""
     if s.ledger.count == LEDGER_COUNT_BYTES:
-        return inlet_sample(s, now_ns)
+        return s.look_again_ns      # it was looked at before the last write
     if s.ledger.count == LEDGER_COUNT_LINES:
         return inlet_watch_lines(s, now_ns)
     return inlet_watch_markers(s, now_ns)
@@ -169,6 +169,7 @@ cdef bint inlet_write(inlet_t *s, int64_t now_ns) noexcept nogil:
         return inlet_write_marker(s, now_ns)
     if s.transactional and cut_state(&s.progress.cut) == CUT_ANYWHERE:
         limit = unfinished
+    limit = inlet_fed_limit(s, limit)
     if s.propagate_key:
         limit = inlet_note_keys(s, limit)
     n = ledger_gather(&s.ledger, limit, s.iov, IOV_BATCH)
@@ -176,6 +177,7 @@ cdef bint inlet_write(inlet_t *s, int64_t now_ns) noexcept nogil:
         ledger_skip(&s.ledger, limit)
         s.blocked = False
         return False
+    demand_writes(&s.demand, s.ledger.written, s.looked_ns)
     wrote = inlet_writev(s, n, now_ns)
     if wrote < 0:
         return False
@@ -220,17 +222,13 @@ cdef ssize_t inlet_writev(inlet_t *s, int n, int64_t now_ns) noexcept nogil:
         if errno == EINTR:
             return 0
         if errno == EAGAIN:
-            if not s.blocked:
-                s.blocked = True
-                s.blocked_since_ns = now_ns
+            s.blocked = True
         else:
             s.stdin_broken = True
             s.blocked = False
             notice_post(&s.client.notices, NOTICE_STDIN_BROKEN, errno, b"the Calculator closed its STDIN")
         return -1
-    if s.blocked:
-        s.blocked = False
-        s.blocked_ns += now_ns - s.blocked_since_ns
+    s.blocked = False
     s.bytes_written += wrote
     s.empty_since_ns = 0
     return wrote
@@ -277,15 +275,17 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
         inlet_take(s)
         if s.commit_ahead:
             inlet_commit_ahead(s, now_ns)
+        inlet_look_at_stdin(s)
+        if s.ledger.count == LEDGER_COUNT_BYTES:
+            inlet_sample(s)
         if not inlet_write(s, now_ns):
             used_up = False
             break
-        if s.ledger.count == LEDGER_COUNT_BYTES:
-            inlet_sample(s, now_ns)
     inlet_post_letters(s)       # again: of those that were just passed over
     sample_ns = inlet_watch(s, now_ns)
     if s.transactional:
         cut_ns = inlet_transact(s, now_ns)
+    inlet_note_full(s, now_ns)
     progress_inlet_waits(s.progress)
     inlet_acknowledge(s)
     progress_set_window_full(s.progress, s.ledger.cursor == s.ledger.tail and ledger_room(&s.ledger) <= 0)
@@ -304,6 +304,9 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
         return 0
     if cut_ns > 0:
         wait_ns = min(wait_ns, cut_ns)
+    if sample_ns > 0:
+        wait_ns = min(wait_ns, sample_ns)
+    sample_ns = inlet_fed_again_ns(s)
     if sample_ns > 0:
         wait_ns = min(wait_ns, sample_ns)
     if s.ledger.fence_count > 0 or s.ledger.answered > s.ledger.head:
@@ -435,6 +438,14 @@ cdef int inlet_readable(inlet_t *s) noexcept nogil:
     return readable
 
 
+cdef ino_t pipe_inode(bytes path) noexcept:
+    """The inode of a pipe, 0 if it is none or cannot be looked at."""
+    cdef c_stat status
+    if stat_of(path, &status) != 0 or not S_ISFIFO(status.st_mode):
+        return 0
+    return status.st_ino
+
+
 cdef class Inlet:
     """Reads one topic as a member of the group and writes each record's value as a line to the Calculator's STDIN.
 
@@ -456,11 +467,12 @@ cdef class Inlet:
         self.s.stdin_fd = self.s.leftover_fd = self.s.wake_fd = self.s.client.notices.wake_fd = -1
 
     def __init__(self, dict config not None, str topic not None, Outlet outlet not None, *,
-                 int64_t max_in_flight_records, int64_t max_in_flight_bytes, int64_t ack_readahead_bytes,
-                 double ack_idle_s, double revoke_grace_s, str input_newlines not None, str ack_mode not None,
+                 int64_t max_in_flight_records, int64_t max_in_flight_bytes, double ack_idle_s, double feed_ahead_s,
+                 double revoke_grace_s, str input_newlines not None, str ack_mode not None,
                  bint commit_ahead, bint transactional=False):
         """``config``: librdkafka properties, with a cooperative partition.assignment.strategy and auto.offset.reset;
-        ``ack_mode``: the rule that acknowledges, `demand`, `line` or `marker`; ``input_newlines``: a newline inside a
+        ``ack_idle_s``: how long nothing may go on before that is a rest where background work cannot be told apart;
+        ``feed_ahead_s``: how much of the Calculator's working time is written ahead of it; ``ack_mode``: the rule that acknowledges, `demand`, `line` or `marker`; ``input_newlines``: a newline inside a
         value is a `space`, `split`s it, or makes it a dead letter (`reject`);
         ``commit_ahead``: `at-most-once`; ``transactional``: `exactly-once`, as the outlet is.
 
@@ -472,8 +484,8 @@ cdef class Inlet:
         s.topic = self.topic
         s.first_offset = RDK_OFFSET_BEGINNING if config["auto.offset.reset"] == "earliest" else RDK_OFFSET_END
         s.progress = &outlet.s.progress
-        s.readahead_bytes = ack_readahead_bytes
-        s.idle_ns = <int64_t>(ack_idle_s * 1e9)
+        s.idle_ns = s.demand.idle_ns = <int64_t>(ack_idle_s * 1e9)
+        s.feed_ahead_ns = <int64_t>(feed_ahead_s * 1e9)
         s.revoke_grace_ns = <int64_t>(revoke_grace_s * 1e9)
         s.newlines = ledger_newlines(input_newlines)
         s.propagate_key = s.progress.keys.slots != NULL
@@ -541,14 +553,18 @@ cdef class Inlet:
         Takes ownership of ``stdin_fd`` (non-blocking); ``pid`` leads its session. Another inlet may have written to it
         before: all that it wrote is done.
         """
-        cdef c_stat status
+        cdef ino_t stdio[3]
         cdef inlet_t *s = self.s
-        if fstat(stdin_fd, &status) != 0:
-            raise OSError(errno, "fstat of the Calculator's STDIN")
+        stdio[0] = pipe_inode(b"/proc/self/fd/%d" % stdin_fd)
+        stdio[1] = pipe_inode(b"/proc/%d/fd/1" % pid)
+        stdio[2] = pipe_inode(b"/proc/%d/fd/2" % pid)
         self.enter()
         s.stdin_fd = stdin_fd
-        s.session = pid
-        s.pipe_inode = status.st_ino
+        demand_attach(&s.demand, pid, stdio, s.feed_ahead_ns, s.ledger.written)
+        feed_reset(&s.feed, s.feed_ahead_ns, max(PIPE_LEAST_BYTES, fcntl(stdin_fd, F_GETPIPE_SZ)))
+        s.unread_bytes = 0
+        s.look_again_ns = 0
+        s.held_back = False
         s.run += 1
         s.exited = s.blocked = s.closing = s.stdin_broken = s.rule_broken = False
         s.attached = True
@@ -595,6 +611,7 @@ cdef class Inlet:
             close(s.stdin_fd)
             s.stdin_fd = -1
         s.run += 1
+        s.held_back = False
         inlet_forget_marker(s)
         if s.commit_ahead:
             inlet_release(s, ledger_forfeit(&s.ledger))
@@ -683,7 +700,7 @@ cdef class Inlet:
         self.s.stdin_fd = -1
         self.s.attached = False
         self.s.run += 1
-        self.s.blocked = self.s.stdin_broken = False
+        self.s.blocked = self.s.held_back = self.s.stdin_broken = False
         self.leave()
         return stdin_fd
 
@@ -748,11 +765,13 @@ cdef class Inlet:
             "dead_in_flight": s.ledger.dead,
             "lines_in_flight": ledger_lines_in_flight(&s.ledger),
             "stdin_unread_bytes": unread,
-            "stdin_full": s.blocked,
-            "stdin_full_ns": s.blocked_ns + (monotonic_ns() - s.blocked_since_ns if s.blocked else 0),
+            "stdin_full": s.full_since_ns > 0,
+            "stdin_full_ns": s.full_ns + (monotonic_ns() - s.full_since_ns if s.full_since_ns > 0 else 0),
             "stdin_broken": s.stdin_broken,
             "rounds": s.rounds,
-            "probes": s.probes,
+            "probes": s.probes + s.demand.looks,
+            "watch_note": demand_note(&s.demand) if s.attached else 0,
+            "feed_bytes": s.feed.allowed_bytes,
             "brokers_up": s.client.brokers_up,
             "group_steady": s.client.group_steady,
             "notices_dropped": s.client.notices.dropped,

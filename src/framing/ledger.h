@@ -282,6 +282,24 @@ static inline int ledger_gather(const ledger_t *l, int64_t limit, struct iovec *
     return n;
 }
 
+/* Before which record writing stops, of those before `limit`, if `room` bytes may be written; the rest of one that was begun
+ * always may, and `one`: a single record of any size may as well. Looks no further than `most` records. */
+static inline int64_t ledger_fit(const ledger_t *l, int64_t limit, int64_t room, int one, int64_t most) {
+    int64_t i = l->cursor;
+    if (l->cursor_bytes > 0 && i < limit) {
+        room -= ledger_at(l, i++)->line_bytes - (int64_t)l->cursor_bytes;
+        one = 0;
+    }
+    for (; i < limit && i - l->cursor < most; i++) {
+        const int64_t line_bytes = ledger_at(l, i)->line_bytes;
+        if (line_bytes > room && line_bytes > 0 && !one)
+            break;
+        room -= line_bytes;
+        one = one && line_bytes == 0;
+    }
+    return i;
+}
+
 static inline int64_t ledger_lines_of(const ledger_entry_t *e) {
     if (e->line_bytes == 0 || !(e->flags & LEDGER_SEVERAL_LINES))
         return e->line_bytes > 0;

@@ -45,6 +45,7 @@ cdef extern from "ledger.h" nogil:
     void ledger_append(ledger_t *, void *, const uint8_t *, size_t, size_t, int32_t, int64_t, newlines_t)
     void ledger_posted(ledger_t *, ledger_entry_t *, int64_t)
     void ledger_acknowledge(ledger_t *, int64_t)
+    int64_t ledger_fit(const ledger_t *, int64_t, int64_t, bint, int64_t)
     int ledger_gather(const ledger_t *, int64_t, iovec *, int)
     void ledger_skip(ledger_t *, int64_t)
     int64_t ledger_written(ledger_t *, size_t, int64_t)

@@ -33,6 +33,7 @@ typedef enum {
     NOTICE_ABORTED,      /* a transaction was lost: its records have to be written again; text says why */
     NOTICE_REPLACED,     /* the topic was deleted and made again: its consumer is of no use any more */
     NOTICE_CLEARED, /* all records that were written alone, because one of them ends the Calculator, were answered */
+    NOTICE_NOT_ALONE, /* they are written as usual again: where nothing shows a rest, none is known to be answered alone */
     NOTICE_LETTER_REFUSED, /* the dead letter stream does not take a record; code is librdkafka's */
     NOTICE_CLOSED,         /* the thread is done and its client destroyed */
 } notice_kind_t;

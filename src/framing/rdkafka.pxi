@@ -6,7 +6,7 @@ from libc.string cimport memcpy, memmove, memset
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdio cimport snprintf
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
-from posix.types cimport ino_t
+from posix.types cimport ino_t, mode_t, pid_t
 from posix.unistd cimport close, read
 
 cdef extern from "<sys/uio.h>" nogil:
@@ -21,12 +21,15 @@ cdef extern from "<sys/ioctl.h>" nogil:
 
 cdef extern from "<fcntl.h>" nogil:
     int c_open "open"(const char *, int, ...)
-    int O_RDONLY, O_NONBLOCK, O_CLOEXEC
+    int fcntl(int, int, ...)
+    int O_RDONLY, O_NONBLOCK, O_CLOEXEC, F_GETPIPE_SZ
 
 cdef extern from "<sys/stat.h>" nogil:
     struct c_stat "stat":
         ino_t st_ino
-    int fstat(int, c_stat *)
+        mode_t st_mode
+    int stat_of "stat"(const char *, c_stat *)
+    bint S_ISFIFO(mode_t)
 
 cdef extern from "<poll.h>" nogil:
     struct pollfd:
@@ -212,7 +215,7 @@ cdef extern from "notices.h" nogil:
     enum:
         NOTICE_LOG, NOTICE_ERROR, NOTICE_OVERSIZE_LINE, NOTICE_UNPRODUCIBLE, NOTICE_FATAL, NOTICE_ASSIGNED
         NOTICE_PLACED, NOTICE_REVOKED, NOTICE_STDIN_BROKEN, NOTICE_STDIN_CLOSED, NOTICE_STDOUT_ENDED, NOTICE_PROTOCOL
-        NOTICE_ECHO_OWED, NOTICE_ABORTED, NOTICE_REPLACED, NOTICE_CLEARED, NOTICE_LETTER_REFUSED, NOTICE_CLOSED
+        NOTICE_ECHO_OWED, NOTICE_ABORTED, NOTICE_REPLACED, NOTICE_CLEARED, NOTICE_NOT_ALONE, NOTICE_LETTER_REFUSED, NOTICE_CLOSED
     ctypedef struct notice_t:
         int kind
         int code
@@ -365,7 +368,7 @@ cdef extern from "progress.h" nogil:
 # Names of notice kinds, in the order of notices.h.
 NOTICE_KINDS = ("log", "error", "oversize-line", "unproducible", "fatal", "assigned", "placed", "revoked",
                 "stdin-broken", "stdin-closed", "stdout-ended", "protocol", "echo-owed", "aborted", "replaced",
-                "cleared", "letter-refused", "closed")
+                "cleared", "not-alone", "letter-refused", "closed")
 
 
 cdef int64_t monotonic_ns() noexcept nogil:

@@ -547,6 +547,12 @@ class Relay:
         elif kind == "cleared":
             self.poison.trouble = None
             log.info("every record that was written alone was answered; the flow goes on")
+        elif kind == "not-alone":
+            log.warning(
+                "records cannot be tried alone: the Calculator's threads cannot be looked at, so nothing shows when it "
+                "is done with one; they are written as usual again",
+                remedy="ACK_MODE=line, or let the Supervisor and the Calculator run as one user",
+            )
         elif kind in ("fatal", "replaced") and self._inlet is not None:  # else it is being closed already
             self._failed_end = self.incoming
             self._inlet.drain(True)  # its offsets are nobody's: write no more than there is already

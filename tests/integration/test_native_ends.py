@@ -103,7 +103,7 @@ def an_inlet(cluster: Mock, outlet: Outlet) -> Inlet:
         outlet,
         max_in_flight_records=1000,
         max_in_flight_bytes=1 << 20,
-        ack_readahead_bytes=65536,
+        feed_ahead_s=0.2,
         ack_idle_s=1.0,
         revoke_grace_s=1.0,
         input_newlines="space",
@@ -149,7 +149,7 @@ def test_records_that_nobody_answers_go_back_with_their_inlet(cluster: Mock) -> 
     inlet.attach(write_fd, os.getpid())
     thread = threading.Thread(target=inlet.run, daemon=True)
     thread.start()
-    wait_for(lambda: inlet.snapshot()["lines_written"] == 100, "100 lines written")
+    wait_for(lambda: inlet.snapshot()["in_flight_records"] == 100, "100 records taken")
     held = live()
     assert (held["objects"], held["clients"], held["messages"]) == (2, 2, 100)
     inlet.stop(5.0)
