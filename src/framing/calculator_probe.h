@@ -41,25 +41,82 @@ typedef enum {
 } probe_reader_t;
 
 #define PROBE_PROCESSES_MAX 256 /* that are remembered; with more of them: PROBE_READER_UNSEEN_SEVERAL, PROBE_UNSEEN */
+#define PROBE_THREADS_MAX 4096  /* of the processes that count; with more of them: PROBE_UNSEEN */
+#define PROBE_LINKS_MAX 48    /* of one process: its pipes, terminals and unix sockets; with more it shares for sure */
+#define PROBE_STDIN_FDS_MAX 4 /* of one process, that are our STDIN */
+
+/* An open descriptor over which a process may talk to another. */
+typedef struct {
+    uint64_t inode; /* or LINK_INODE_... of probe_links.h */
+    int fd;
+    bool reads, writes;
+} probe_link_t;
 
 typedef struct {
     pid_t pid;
     pid_t parent;
     uint64_t started_ticks; /* since boot */
+
+    /* who counts */
+    bool reads_stdin; /* was found waiting for STDIN */
+    bool counts;      /* as of the last time that was asked */
+    bool bystander;   /* an older parent that shares nothing: it counts only while it runs */
+    bool unseen;      /* what its threads do could not be looked at */
+
+    /* its descriptors, as of surveyed_ns (0: not looked at yet) */
+    int64_t surveyed_ns;
+    bool links_unknown; /* they may not be looked at, or are too many */
+    uint64_t image;     /* its program and arguments, as a hash: the same in a fork */
+    int stdin_fds[PROBE_STDIN_FDS_MAX];
+    int stdin_fd_count;
+    probe_link_t links[PROBE_LINKS_MAX];
+    int link_count;
+
+    /* its threads, in the probe's `threads`, as of a look */
+    int first_thread, thread_count;
+    int64_t listed_look;
+
+    /* what it had run when it was looked at last: context switches of all threads, or CPU time of one that is unseen */
+    uint64_t ran_look, ran_reader;
+    bool parked_reader; /* parked at the last calculator_probe_reader */
 } probe_process_t;
 
 typedef struct {
-    const char *proc;                               /* "/proc", or a recorded tree of it */
-    pid_t leader;                                   /* the Calculator's first process */
-    ino_t stdio[3];                                 /* our three pipes; 0: not known */
-    uint64_t first_record_ticks;                    /* since boot; UINT64_MAX: the run has got no record yet */
+    pid_t tid;
+    uint8_t activity; /* probe_activity_t */
+    uint64_t switches;
+    uint64_t call; /* its whole system call, as a hash */
+} probe_thread_t;
+
+/* All zero before the first attach. */
+typedef struct {
+    const char *proc;            /* "/proc", or a recorded tree of it */
+    pid_t leader;                /* the Calculator's first process */
+    ino_t stdio[3];              /* our three pipes; 0: not known */
+    uint64_t first_record_ticks; /* since boot; UINT64_MAX: the run has got no record yet */
+
     probe_process_t processes[PROBE_PROCESSES_MAX]; /* the leader and its descendants, as far as known */
     int process_count;
-    int newest_pid;    /* the newest process of the machine when they were looked for */
+    bool too_many;       /* they do not all have a place */
+    bool hidden;         /* /proc is mounted with hidepid: there may be more than can be seen */
+    int64_t newest_pid;  /* all that was started up to this number is known; -1: the number is not to be trusted */
+    int64_t checked_pid; /* likewise, but for those that were not there yet when they were looked for: */
+    pid_t pending[64];
+    int pending_count;
+    int64_t pending_ns; /* when the last of them was added */
+    int64_t scanned_ns; /* when all processes of the machine were read last, and what that cost */
+    int64_t scan_cost_ns;
+
+    probe_thread_t threads[2][PROBE_THREADS_MAX]; /* of the last look, and of this one */
+    int thread_count;
+    int now; /* which of the two is this look's */
+
     pid_t waited_last; /* the thread that was found waiting for STDIN last: looked at first */
     pid_t waited_last_process;
     probe_note_t note; /* of the last look */
     int64_t looks;
+    int64_t additions; /* to the processes */
+    int64_t scans;     /* of all processes of the machine */
 } calculator_probe_t;
 
 /* A new run: ``stdio`` are the inodes of the pipes that are its 0, 1 and 2, 0 where not known. */
@@ -73,3 +130,6 @@ probe_verdict_t calculator_probe_look(calculator_probe_t *probe);
 
 /* Who reads STDIN now. Cheaper than a look: it does not look at the reader's threads. */
 probe_reader_t calculator_probe_reader(calculator_probe_t *probe);
+
+/* Closes what is kept open between looks. The probe can be attached again. */
+void calculator_probe_detach(calculator_probe_t *probe);
