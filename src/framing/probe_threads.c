@@ -59,9 +59,9 @@ static void await(calculator_probe_t *probe, probe_process_t *process, int fd, u
             awaited->input = true;
         return;
     case LINK_TERMINAL:
-        if (probe_writer(probe, process, LINK_INODE_TERMINAL) == WRITER_UNKNOWN)
-            awaited->others = true;
-        else if (fd == STDIN_FILENO)
+        /* What one end writes reaches the other by a worker of the kernel: for a moment both sides are seen at rest. */
+        awaited->others = true;
+        if (fd == STDIN_FILENO && probe_writer(probe, process, LINK_INODE_TERMINAL) != WRITER_UNKNOWN)
             awaited->input = true;
         return;
     case LINK_SOCKET:
