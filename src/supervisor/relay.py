@@ -56,6 +56,7 @@ _LEFT_BEHIND_S = 1.0  # a client that is not destroyed by then ends with the pro
 
 _POLL_S = 0.01  # between looks at the counters while something is waited for
 _STDOUT_HELD_S = 1.0  # a dead Calculator's silent STDOUT is given up after this: a daemon it left holds it open
+_STDOUT_LOOKS = 5  # after so many with a free way out its pipe was read empty, and what still comes is not its own
 
 
 class Relay:
@@ -185,11 +186,13 @@ class Relay:
         Return whether that was before `_end_at_s`: the lines there are wait for nothing then.
         """
         self._outlet.read_to_end()
-        before = -1
+        before = full_before = -1
+        looks = 0
         while not self._stdout_ended.is_set():
             counters = self._outlet.snapshot()
-            stuck = counters["bytes_read"] == before and not counters["output_full"]
-            before = counters["bytes_read"]
+            looks = looks + 1 if counters["output_full_ns"] == full_before else 0
+            stuck = (counters["bytes_read"] == before and not counters["output_full"]) or looks >= _STDOUT_LOOKS
+            before, full_before = counters["bytes_read"], counters["output_full_ns"]
             try:
                 left_s = math.inf if self._end_at_s is None else max(0.0, self._end_at_s - time.monotonic())
                 await asyncio.wait_for(self._stdout_ended.wait(), min(_STDOUT_HELD_S, left_s))
