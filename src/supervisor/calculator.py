@@ -263,8 +263,8 @@ class Calculator:
         """The next run, or None when it could not be started; SupervisorError if none ever was and none can be."""
         self._left_behind = {pid for pid in self._left_behind if self._reaper.watches(pid)}
         if len(self._left_behind) >= _LEFT_BEHIND_MAX:
-            pids = ", ".join(map(str, sorted(self._left_behind)))
-            self._fail(Failure(f"could not be started: earlier runs that could not be ended are still there, pid {pids}"))
+            left = ", ".join(map(str, sorted(self._left_behind)))
+            self._fail(Failure(f"could not be started: earlier runs that could not be ended live on, pid {left}"))
             return None
         try:
             run, stderr = self._spawn()
@@ -345,8 +345,8 @@ class Calculator:
     def _how_it_failed(self, run: Run, status: ExitStatus) -> str:
         if self._fault is None:
             return _unasked(status)
-        left_behind = run.pid in self._left_behind
-        return f"{'could not be killed and was left behind' if left_behind else 'was killed'} by the Supervisor: {self._fault}"
+        end = "could not be killed and was left behind" if run.pid in self._left_behind else "was killed"
+        return f"{end} by the Supervisor: {self._fault}"
 
     def _on_stable(self, run: Run) -> None:
         self._backoff.reset()

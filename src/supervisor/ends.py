@@ -36,7 +36,7 @@ def make_inlet(topic: str, settings: Settings, outlet: Outlet) -> Inlet:
             outlet,
             max_in_flight_records=settings.max_in_flight_records,
             max_in_flight_bytes=settings.max_in_flight_bytes,
-            ack_readahead_bytes=settings.ack_readahead_bytes,
+            ack_readahead_bytes=65536,
             ack_idle_s=settings.ack_idle_s,
             revoke_grace_s=settings.adoption_graceperiod_s,
             input_newlines=settings.input_newlines,
