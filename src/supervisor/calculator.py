@@ -234,7 +234,7 @@ class Calculator:
             self._signal(self._run, signum)
 
     def look_at_permission(self) -> None:
-        """Note whether the present run may be signalled; call it now and then, because a program can change its user."""
+        """Note whether the present run may be signalled; call it now and then: a program can change its user."""
         if self._run is None or self._ended is None or self._ended.done() or may_signal(self._run.pid):
             self.unsignallable_since_s = None
         elif self.unsignallable_since_s is None:
