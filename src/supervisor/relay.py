@@ -35,6 +35,7 @@ from supervisor.consumer_renewal import ConsumerRenewal
 from supervisor.ends import make_inlet, make_outlet
 from supervisor.errors import KafkaError
 from supervisor.hang_watch import HangWatch
+from supervisor.hints import Seen
 from supervisor.logs import state_changed
 from supervisor.poison_watch import PoisonWatch
 from supervisor.remedies import remedy
@@ -77,6 +78,7 @@ class Relay:
         self._fail_run = fail_run
         self._run: Run | None = None
         self._run_exited = False  # its process is gone; what it left behind is being taken
+        self._counters_at_start: dict[str, int] = {}  # of the run, as of the ends it was given to
         self._stdin_fd = -1  # of a run that has no inlet
         self._fed = False  # the run has had an inlet
         self._eof_given = False
@@ -123,6 +125,7 @@ class Relay:
         self._eof_given = False
         self.outgoing.take_notices()  # a late one of the last run's end must not count for this one
         self._stdout_ended.clear()
+        self._counters_at_start = {"bytes_read": self._outlet.snapshot()["bytes_read"]}
         self._outlet.attach(run.stdout_fd)
         self._stdin_fd = run.stdin_fd
         self._fed = False
@@ -426,6 +429,8 @@ class Relay:
         """Give the STDIN in our hands to the inlet, if there are both."""
         if self._inlet is not None and self._run is not None and self._stdin_fd >= 0 and not self._run_exited:
             stdin_fd, self._stdin_fd = self._stdin_fd, -1
+            counters = self._inlet.snapshot()
+            self._counters_at_start |= {name: counters[name] for name in ("lines_written", "bytes_written")}
             self._inlet.attach(stdin_fd, self._run.pid)
             self._fed = True
 
@@ -527,6 +532,20 @@ class Relay:
         if counters["dead_letter_error"] == 0:
             self.dead_letter_trouble = None
         return counters
+
+    def seen(self) -> Seen:
+        """What the hints are worked out from, now."""
+        return Seen(
+            run=self._run.number if self._run is not None and not self._run_exited else None,
+            start=self._counters_at_start,
+            flowing=self.lifecycle.state is RelayState.FLOWING,
+            prints=outgoing_of(self.route) is not None,
+            acked_by_lines=self._settings.ack_mode != "demand",
+            window_records=self._settings.max_in_flight_records,
+            window_bytes=self._settings.max_in_flight_bytes,
+            inlet=self.inlet_counters(),
+            outlet=self.outlet_counters(),
+        )
 
     def lag(self) -> Mapping[int, tuple[int, int]]:
         """Of each partition: (acknowledged offset, high watermark), negative where not known."""
