@@ -42,9 +42,17 @@ cdef void inlet_release(inlet_t *s, int64_t sequence) noexcept nogil:
     cdef ledger_entry_t *entry
     ledger_acknowledge(&s.ledger, sequence)
     while ledger_may_pop(&s.ledger, s.progress.letters.delivered):
+        s.acknowledged += inlet_counts(s, ledger_at(&s.ledger, s.ledger.head))
         entry = ledger_pop(&s.ledger)
         rdk.message_destroy(<rd_kafka_message_t *>entry.record)
-        s.acknowledged += 1
+
+
+cdef bint inlet_counts(const inlet_t *s, const ledger_entry_t *entry) noexcept nogil:
+    """Whether a record that is released was acknowledged: one of a partition that was lost is its next owner's.
+
+    Where it was committed before it was written, it is ours for good.
+    """
+    return ledger_owns(&s.ledger, entry) or (s.commit_ahead and not entry.flags & LEDGER_VOID)
 
 
 cdef void inlet_give_up(inlet_t *s) noexcept nogil:

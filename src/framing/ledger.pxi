@@ -37,6 +37,7 @@ cdef extern from "ledger.h" nogil:
     void ledger_close(ledger_t *)
     int64_t ledger_room(const ledger_t *)
     ledger_entry_t *ledger_at(const ledger_t *, int64_t)
+    bint ledger_owns(const ledger_t *, const ledger_entry_t *)
     void ledger_note_offset(ledger_t *, const ledger_entry_t *)
     ledger_partition_t *ledger_partition(ledger_t *, int32_t)
     int ledger_assign(ledger_t *, int32_t)

@@ -37,7 +37,7 @@ def make_inlet(topic: str, settings: Settings, outlet: Outlet) -> Inlet:
             max_in_flight_records=settings.max_in_flight_records,
             max_in_flight_bytes=settings.max_in_flight_bytes,
             ack_idle_s=settings.ack_idle_s,
-            feed_ahead_s=0.2,
+            feed_ahead_s=settings.feed_ahead_s,
             revoke_grace_s=settings.adoption_graceperiod_s,
             input_newlines=settings.input_newlines,
             ack_mode=settings.ack_mode,

@@ -35,6 +35,7 @@ from supervisor.consumer_renewal import ConsumerRenewal
 from supervisor.ends import make_inlet, make_outlet
 from supervisor.errors import KafkaError
 from supervisor.hang_watch import HangWatch
+from supervisor.hints import Seen
 from supervisor.logs import state_changed
 from supervisor.poison_watch import PoisonWatch
 from supervisor.remedies import remedy
@@ -56,6 +57,7 @@ _LEFT_BEHIND_S = 1.0  # a client that is not destroyed by then ends with the pro
 
 _POLL_S = 0.01  # between looks at the counters while something is waited for
 _STDOUT_HELD_S = 1.0  # a dead Calculator's silent STDOUT is given up after this: a daemon it left holds it open
+_STDOUT_LOOKS = 5  # after so many with a free way out its pipe was read empty, and what still comes is not its own
 
 
 class Relay:
@@ -76,6 +78,7 @@ class Relay:
         self._fail_run = fail_run
         self._run: Run | None = None
         self._run_exited = False  # its process is gone; what it left behind is being taken
+        self._counters_at_start: dict[str, int] = {}  # of the run, as of the ends it was given to
         self._stdin_fd = -1  # of a run that has no inlet
         self._fed = False  # the run has had an inlet
         self._eof_given = False
@@ -122,6 +125,7 @@ class Relay:
         self._eof_given = False
         self.outgoing.take_notices()  # a late one of the last run's end must not count for this one
         self._stdout_ended.clear()
+        self._counters_at_start = {"bytes_read": self._outlet.snapshot()["bytes_read"]}
         self._outlet.attach(run.stdout_fd)
         self._stdin_fd = run.stdin_fd
         self._fed = False
@@ -185,11 +189,13 @@ class Relay:
         Return whether that was before `_end_at_s`: the lines there are wait for nothing then.
         """
         self._outlet.read_to_end()
-        before = -1
+        before = full_before = -1
+        looks = 0
         while not self._stdout_ended.is_set():
             counters = self._outlet.snapshot()
-            stuck = counters["bytes_read"] == before and not counters["output_full"]
-            before = counters["bytes_read"]
+            looks = looks + 1 if counters["output_full_ns"] == full_before else 0
+            stuck = (counters["bytes_read"] == before and not counters["output_full"]) or looks >= _STDOUT_LOOKS
+            before, full_before = counters["bytes_read"], counters["output_full_ns"]
             try:
                 left_s = math.inf if self._end_at_s is None else max(0.0, self._end_at_s - time.monotonic())
                 await asyncio.wait_for(self._stdout_ended.wait(), min(_STDOUT_HELD_S, left_s))
@@ -423,6 +429,8 @@ class Relay:
         """Give the STDIN in our hands to the inlet, if there are both."""
         if self._inlet is not None and self._run is not None and self._stdin_fd >= 0 and not self._run_exited:
             stdin_fd, self._stdin_fd = self._stdin_fd, -1
+            counters = self._inlet.snapshot()
+            self._counters_at_start |= {name: counters[name] for name in ("lines_written", "bytes_written")}
             self._inlet.attach(stdin_fd, self._run.pid)
             self._fed = True
 
@@ -524,6 +532,20 @@ class Relay:
         if counters["dead_letter_error"] == 0:
             self.dead_letter_trouble = None
         return counters
+
+    def seen(self) -> Seen:
+        """What the hints are worked out from, now."""
+        return Seen(
+            run=self._run.number if self._run is not None and not self._run_exited else None,
+            start=self._counters_at_start,
+            flowing=self.lifecycle.state is RelayState.FLOWING,
+            prints=outgoing_of(self.route) is not None,
+            acked_by_lines=self._settings.ack_mode != "demand",
+            window_records=self._settings.max_in_flight_records,
+            window_bytes=self._settings.max_in_flight_bytes,
+            inlet=self.inlet_counters(),
+            outlet=self.outlet_counters(),
+        )
 
     def lag(self) -> Mapping[int, tuple[int, int]]:
         """Of each partition: (acknowledged offset, high watermark), negative where not known."""
