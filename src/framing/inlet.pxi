@@ -132,6 +132,7 @@ cdef void inlet_take(inlet_t *s) noexcept nogil:
     """Take records as far as there is room; never far ahead of the writing, so that little is dropped on a revoke."""
     cdef int64_t want = ledger_room(&s.ledger)
     cdef ssize_t n, i
+    cdef size_t others
     cdef rd_kafka_message_t *m
     if s.paused or s.draining or s.closing or s.replaced or s.unsure_until_ns > 0 or s.alone_until > 0 \
             or not inlet_may_write(s):
@@ -154,7 +155,8 @@ cdef void inlet_take(inlet_t *s) noexcept nogil:
         s.bytes_read += m.len
         if m.payload == NULL:
             s.tombstones += 1
-        ledger_append(&s.ledger, m, <const uint8_t *>m.payload, m.len, m.key_len, m.partition, m.offset, s.newlines)
+        others = m.key_len * (1 + s.propagate_key) + header_bytes(m)    # a key that is carried is copied
+        ledger_append(&s.ledger, m, <const uint8_t *>m.payload, m.len, others, m.partition, m.offset, s.newlines)
 
 
 cdef bint inlet_write(inlet_t *s, int64_t now_ns) noexcept nogil:
@@ -204,6 +206,7 @@ cdef int64_t inlet_note_keys(inlet_t *s, int64_t limit) noexcept nogil:
     if s.keys_until >= until:
         return until
     keys_lock(&s.progress.keys)
+    keys_forget(&s.progress.keys, progress_mark_framed(s.progress) + 1)     # lines that came and asked for none
     while s.keys_until < until:
         entry = ledger_at(&s.ledger, s.keys_until)
         m = <rd_kafka_message_t *>entry.record
@@ -496,7 +499,7 @@ cdef class Inlet:
         s.feed_ahead_ns = <int64_t>(feed_ahead_s * 1e9)
         s.revoke_grace_ns = <int64_t>(revoke_grace_s * 1e9)
         s.newlines = ledger_newlines(input_newlines)
-        s.propagate_key = s.progress.keys.slots != NULL
+        s.propagate_key = s.progress.keys.carried
         s.commit_ahead = commit_ahead
         s.transactional = transactional
         s.commit_target = -1

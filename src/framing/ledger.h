@@ -213,9 +213,9 @@ static inline void ledger_unbury(ledger_t *l, ledger_entry_t *e) {
     l->dead--;
 }
 
-/* Add a record just taken. `payload` NULL is a tombstone: no line. `key_bytes` count as the value's do. The caller has
- * checked ledger_room. */
-static inline void ledger_append(ledger_t *l, void *record, const uint8_t *payload, size_t size, size_t key_bytes,
+/* Add a record just taken. `payload` NULL is a tombstone: no line. `other_bytes`, of its key and headers, count as the
+ * value's do. The caller has checked ledger_room. */
+static inline void ledger_append(ledger_t *l, void *record, const uint8_t *payload, size_t size, size_t other_bytes,
                                  int32_t partition, int64_t offset, newlines_t newlines) {
     ledger_entry_t *e = ledger_at(l, l->tail);
     ledger_partition_t *p = &l->partitions[partition];
@@ -235,7 +235,7 @@ static inline void ledger_append(ledger_t *l, void *record, const uint8_t *paylo
                           .payload = payload,
                           .offset = offset,
                           .line_bytes = (uint32_t)line_bytes,
-                          .cost_bytes = (uint32_t)(size + key_bytes) + LEDGER_RECORD_OVERHEAD_BYTES,
+                          .cost_bytes = (uint32_t)(size + other_bytes) + LEDGER_RECORD_OVERHEAD_BYTES,
                           .partition = partition,
                           .epoch = p->epoch,
                           .flags = (uint16_t)flags};

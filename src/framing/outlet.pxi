@@ -26,7 +26,7 @@ cdef void outlet_look_for_fatal(outlet_t *s, int64_t now_ns) noexcept nogil:
 
 
 cdef int64_t outlet_undelivered(outlet_t *s) noexcept nogil:
-    return s.pending_count + s.returned_count + s.in_flight
+    return s.pending_count + <int64_t>s.returned.count + s.in_flight
 
 
 cdef int64_t outlet_kept(const outlet_t *s) noexcept nogil:
@@ -81,7 +81,7 @@ cdef int outlet_round(outlet_t *s) noexcept nogil:
         return 0
     if s.stopping or s.abandoning:
         return CLOSING_WAIT_MS
-    if s.pending_count + s.returned_count == 0:
+    if s.pending_count == 0 and s.returned.count == 0:
         return FULL_WAIT_MS if s.full else IDLE_WAIT_MS
     gathered_ns = s.pending_since_ns + s.burst.gather_ns - now_ns
     if outlet_may_begin_burst(s) and 0 < gathered_ns < FULL_WAIT_MS * <int64_t>1000000:
@@ -119,8 +119,9 @@ cdef void outlet_close(outlet_t *s) noexcept nogil:
             break
         wait_wake(s.wake_fd, CLOSING_WAIT_MS)
     turnstile_enter_loop(&s.gate)
-    s.lines_abandoned += s.pending_count + s.returned_count
-    s.pending_count = s.returned_count = 0
+    s.lines_abandoned += s.pending_count + s.returned.count
+    s.pending_count = 0
+    returned_clear(&s.returned)
     outlet_drop_letters(s)
     s.rk = NULL
     s.rkt = s.letters_rkt = NULL
@@ -189,11 +190,11 @@ cdef class Outlet:
 
     def __init__(self, dict config not None, str wsp not None, *, bint output_json,
                  size_t max_line_bytes, size_t max_message_bytes, size_t max_slab_bytes, bytes marker_prefix=b"",
-                 bint transactional=False, bint at_most_once=False, int64_t propagate_keys_of=0):
+                 bint transactional=False, bint at_most_once=False, bint propagate_key=False):
         """``config``: librdkafka properties; ``wsp``: the workspace's uid; ``max_slab_bytes``: bound of the envelopes
         that are not delivered yet; ``marker_prefix``: how the marker lines of the `marker` rule begin;
         ``transactional``: `exactly-once`, ``config`` has a transactional.id;
-        ``propagate_keys_of``: PROPAGATE_KEY, the most records in flight whose keys are carried to their lines; 0: none;
+        ``propagate_key``: PROPAGATE_KEY, the keys of the records in flight are carried to their lines;
         ``at_most_once``: a line that the broker may have is not sent again, ``config`` allows no retries.
 
         Raises ValueError with librdkafka's reason if it refuses a property.
@@ -202,7 +203,7 @@ cdef class Outlet:
         cdef bytes uid = wsp.encode()
         self.workspace = uid
         s.progress.workspace = self.workspace
-        s.propagate_key = propagate_keys_of > 0
+        s.propagate_key = propagate_key
         s.output_json = output_json
         s.max_line_bytes = max_line_bytes
         s.max_message_bytes = max_message_bytes - PRODUCER_OVERHEAD_BYTES
@@ -219,8 +220,8 @@ cdef class Outlet:
         s.pending = <rd_kafka_message_t *>malloc(s.burst.max_lines * sizeof(rd_kafka_message_t))
         if marker_open(&s.progress.marker, <const uint8_t *><const char *>marker_prefix, len(marker_prefix)) != 0:
             raise ValueError("the marker's prefix is too long")
-        if s.propagate_key and keys_open(&s.progress.keys, propagate_keys_of) != 0:
-            raise MemoryError
+        if s.propagate_key:
+            keys_open(&s.progress.keys)
         if s.buffer == NULL or s.pending == NULL or delivery_open(&s.delivery, max_slab_bytes) != 0 \
                 or envelope_init(&s.env, &kernels, <const uint8_t *><const char *>uid, len(uid)) != 0:
             raise MemoryError
@@ -280,7 +281,7 @@ cdef class Outlet:
             envelope_free(&self.s.env)
             free(self.s.buffer)
             free(self.s.pending)
-            free(self.s.returned)
+            returned_clear(&self.s.returned)
             keys_close(&self.s.progress.keys)
             free(self.s.key)
             free(self.s.partitions.loads)
@@ -435,10 +436,11 @@ cdef class Outlet:
         s.abandoning = True
         for i in range(s.pending_count):
             (<batch_t *>s.pending[i]._private).outstanding -= 1
-        for i in range(s.returned_count):
-            (<batch_t *>s.returned[s.returned_first + i]._private).outstanding -= 1
-        s.lines_abandoned += s.pending_count + s.returned_count
-        s.pending_count = s.returned_count = s.returned_first = 0
+        for i in range(<int>s.returned.count):
+            (<batch_t *>returned_first(&s.returned)[i]._private).outstanding -= 1
+        s.lines_abandoned += s.pending_count + s.returned.count
+        s.pending_count = 0
+        returned_taken(&s.returned, s.returned.count, 0, s.in_flight)
         s.retry_at_ns = 0
         outlet_end_groups(s)
         kept = outlet_kept(s)
@@ -521,6 +523,8 @@ cdef class Outlet:
             "output_full_ns": s.full_ns + (monotonic_ns() - s.full_since_ns if s.full else 0),
             "slabs_live": s.delivery.slabs_live,
             "slab_bytes": s.delivery.slab_bytes,
+            "returned_bytes": s.returned.capacity * sizeof(rd_kafka_message_t),
+            "key_bytes": keys_held(&s.progress.keys),
             "reads": s.reads,
             "brokers_up": s.client.brokers_up,
             "notices_dropped": s.client.notices.dropped,

@@ -1,7 +1,16 @@
 # What an outlet is made of.
 
 cdef extern from "returned.h" nogil:
-    void returned_sort(const delivery_t *, rd_kafka_message_t *, size_t)
+    ctypedef struct returned_t:
+        rd_kafka_message_t *messages
+        size_t first, count, capacity
+    rd_kafka_message_t *returned_first(const returned_t *)
+    int returned_reserve(returned_t *, size_t, size_t)
+    rd_kafka_message_t *returned_add(returned_t *)
+    void returned_taken(returned_t *, size_t, size_t, size_t)
+    void returned_to_front(returned_t *, size_t)
+    void returned_clear(returned_t *)
+    void returned_sort(const delivery_t *, returned_t *)
 
 cdef extern from "refused.h" nogil:
     ctypedef struct refused_t:
@@ -85,8 +94,7 @@ cdef struct outlet_t:
     int pending_count
     size_t pending_bytes
     int64_t pending_since_ns
-    rd_kafka_message_t *returned    # those that matter are [returned_first, returned_first + returned_count)
-    int returned_first, returned_count, returned_capacity
+    returned_t returned
     # a batch was refused for its size: offered is a group at a time, smaller until the broker takes it (0: no groups)
     size_t group_limit_bytes, group_bytes
     size_t group_most_bytes             # in a transaction: a group of twice that was refused; 0: none was

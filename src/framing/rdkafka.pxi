@@ -90,6 +90,7 @@ cdef extern from "rdkafka_api.h" nogil:
     int RDK_MSG_STATUS_NOT_PERSISTED
     int RDK_ERR_NONE, RDK_ERR__QUEUE_FULL, RDK_ERR__ASSIGN_PARTITIONS, RDK_ERR__REVOKE_PARTITIONS
     int RDK_ERR__PURGE_QUEUE, RDK_ERR__PURGE_INFLIGHT, RDK_ERR__FATAL, RDK_ERR__UNKNOWN_PARTITION
+    int RDK_ERR__CRIT_SYS_RESOURCE
     int RDK_ERR__TIMED_OUT, RDK_ERR_COORDINATOR_NOT_AVAILABLE, RDK_ERR_NOT_COORDINATOR
     int RDK_V_END, RDK_V_RKT, RDK_V_PARTITION, RDK_V_VALUE, RDK_V_KEY, RDK_V_OPAQUE, RDK_V_HEADERS
     int RDK_ERR_MSG_SIZE_TOO_LARGE, RDK_ERR_RECORD_LIST_TOO_LARGE, RDK_ERR_INVALID_RECORD
@@ -289,7 +290,7 @@ cdef extern from "delivery.h" nogil:
     void delivery_advance(delivery_t *)
 
 cdef extern from "letter.h" nogil:
-    int64_t LETTERS_MAX, LETTERS_MAX_BYTES
+    int64_t LETTERS_MAX, LETTERS_MAX_BYTES, LETTERS_MAX_LINES
     int LETTER_WAITS, LETTER_FLIES, LETTER_DELIVERED
     ctypedef struct letter_t:
         letter_t *next
@@ -313,20 +314,25 @@ cdef extern from "letter.h" nogil:
     void letters_add(letters_t *, letter_t *)
     letter_t *letters_take(letters_t *)
     int64_t letterbox_bytes(letterbox_t *)
+    int64_t letterbox_count(letterbox_t *)
     letter_t *letter_new(letterbox_t *, const void *, size_t, const void *, size_t, bint)
     void letter_free(letterbox_t *, letter_t *)
     int64_t letterbox_post(letterbox_t *, letter_t *)
 
 cdef extern from "keys.h" nogil:
     ctypedef struct keys_t:
-        void *slots
-    int keys_open(keys_t *, int64_t)
+        bint carried
+    void keys_open(keys_t *)
     void keys_close(keys_t *)
+    int64_t keys_held(keys_t *)
     void keys_lock(keys_t *)
     void keys_unlock(keys_t *)
     int keys_note(keys_t *, int64_t, const void *, size_t)
-    int64_t keys_bytes(const keys_t *, int64_t)
-    const uint8_t *keys_data(const keys_t *, int64_t)
+    void keys_forget(keys_t *, int64_t)
+    int64_t keys_find(keys_t *, int64_t, const uint8_t **)
+
+cdef extern from "header_bytes.h" nogil:
+    size_t header_bytes(rd_kafka_message_t *)
 
 cdef extern from "progress.h" nogil:
     ctypedef struct progress_t:

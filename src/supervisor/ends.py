@@ -21,7 +21,7 @@ def make_outlet(settings: Settings) -> Outlet:
             marker_prefix=settings.marker_prefix if settings.ack_mode == "marker" else b"",
             transactional=settings.processing_guarantee == "exactly-once",
             at_most_once=settings.processing_guarantee == "at-most-once",
-            propagate_keys_of=settings.max_in_flight_records if settings.propagate_key else 0,
+            propagate_key=settings.propagate_key,
         )
     except ValueError as error:
         raise KafkaError(f"the Kafka producer cannot be made: {error}; look at the KAFKA_ settings") from None

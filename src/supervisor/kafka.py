@@ -16,6 +16,15 @@ from supervisor.settings import Settings
 PREFETCH_KBYTES: Final = 16384
 """Bound of what librdkafka fetches ahead of the ledger, over all partitions: they share one queue."""
 
+PREFETCH_RECORDS: Final = 10_000
+"""Likewise of their number: librdkafka takes some 350 bytes for each, and counts neither that nor keys and headers."""
+
+FETCH_BYTES: Final = 1 << 20
+"""Most that a broker answers a fetch with, if a single batch is not larger. It is compressed, and taken apart at once."""
+
+FETCH_BYTES_OF_PARTITION: Final = 1 << 18
+"""Likewise for each partition."""
+
 SLAB_BYTES: Final = 32 << 20
 """Bound of the envelopes handed to librdkafka and not delivered yet."""
 
@@ -38,6 +47,10 @@ def consumer_properties(settings: Settings, topic: str) -> dict[str, str]:
         **_common(settings),
         # Defaults of ours that KAFKA_OPTIONS may override.
         "queued.max.messages.kbytes": str(PREFETCH_KBYTES),
+        "queued.min.messages": str(PREFETCH_RECORDS),  # which is where fetching stops: the queue is one for all
+        "fetch.message.max.bytes": str(FETCH_BYTES_OF_PARTITION),
+        # Not below message.max.bytes, with which librdkafka raises it.
+        **({} if "message.max.bytes" in settings.kafka_options else {"fetch.max.bytes": str(FETCH_BYTES)}),
         "fetch.queue.backoff.ms": "5",  # 1000 by default, which costs a factor of 3 with large records
         "session.timeout.ms": "10000",  # how long the records of a killed instance wait for the next one
         "isolation.level": "read_committed",
