@@ -46,6 +46,11 @@ integration: services ## tests/integration alone
 faults: services ## tests/faults alone
 	$(BIN)/python -m pytest tests/faults
 
+STEPS ?= 100000
+.PHONY: matrix
+matrix: env ## every kind of program, without Kafka: STEPS (100000) acknowledgements, each beside what the program has done
+	$(BIN)/python -m tests.matrix --steps $(STEPS)
+
 SOAK_MINUTES ?= 30
 .PHONY: soak
 soak: services ## long fault runs over every mode with fresh seeds, for SOAK_MINUTES (30)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .harness import NotRunError, Run, Workshop, chosen, run, workshop
-from .kinds import KINDS, Kind, Promise
+from .kinds import KINDS, Kind
 
 
 def main() -> int:
@@ -21,16 +21,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="default: a fresh one")
     parser.add_argument("--jobs", type=int, default=2, help="kinds at a time")
     options = parser.parse_args()
-    failed: list[str] = []
     with workshop(Path(".cache/matrix")) as shop, ThreadPoolExecutor(options.jobs) as jobs:
         shop.driver(afresh=True)
 
         def one(kind: Kind) -> Run | NotRunError:
             return _one(shop, kind, options)
 
-        for result in jobs.map(one, chosen(options.kind)):
-            if isinstance(result, Run) and (wrong := judge(result)):
-                failed.append(f"{result.kind.name}: {wrong}")
+        runs = [result for result in jobs.map(one, chosen(options.kind)) if isinstance(result, Run)]
+    failed = [f"{result.kind.name}, seed {result.seed}: {result.wrong}" for result in runs if result.wrong]
     print(*(failed or ["every kind keeps what it is promised"]), sep="\n")
     return 1 if failed else 0
 
@@ -44,14 +42,6 @@ def _one(shop: Workshop, kind: Kind, options: argparse.Namespace) -> Run | NotRu
         return missing
     print(f"{result}\n{result.text}".rstrip(), flush=True)
     return result
-
-
-def judge(result: Run) -> str:
-    """What is wrong with it, in words; nothing if it is as promised."""
-    if result.kind.promise is Promise.UNSAFE:
-        return "" if result.early else "no early step: either it is safe, or the check cannot see that it is not"
-    found = [f"{result.early} early steps"] * bool(result.early) + [result.stalled] * bool(result.stalled)
-    return "; ".join(found) and f"seed {result.seed}: {'; '.join(found)}"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 /* Feeds a program by a pipe as the inlet does, acknowledges by the `demand` rule as it is shipped, and at every
  * acknowledgement compares with what the program has done: with its own log of handled lines, and with its STDOUT.
  *
- * Usage: driver [--seed N] [--steps N] [--seconds S] [--idle-ms MS] [--side LOG] [--out 0] [--no-ptrace] [--settle-s S]
- *               PROGRAM [ARGUMENT...]
+ * Usage: driver [--seed N] [--steps N] [--seconds S] [--idle-ms MS] [--side LOG] [--no-out] [--no-ptrace] [--settle-s S]
+ *               [--trickle] PROGRAM [ARGUMENT...]
  *
  * The program answers each line by the same line. Its log has a byte for each byte of the lines that it has handled; it is
  * written before the program comes back for more. Ends after that many acknowledgements or seconds, waits for the rest to be
@@ -33,22 +33,22 @@
 #define SHOWN 5
 
 typedef struct {
-    int64_t steps;         /* acknowledgements */
-    int64_t early;         /* of something that had not been done when it was acknowledged */
-    int64_t worst_bytes;   /* by so much */
-    int64_t flow_steps;    /* moves of what the write marks alone say, while one process reads */
+    int64_t steps;       /* acknowledgements */
+    int64_t early;       /* of something that had not been done when it was acknowledged */
+    int64_t worst_bytes; /* by so much */
+    int64_t flow_steps;  /* moves of what the write marks alone say, while one process reads */
     int64_t flow_early;
-    int64_t by_rest;       /* acknowledgements at rest, among `steps` */
+    int64_t by_rest; /* acknowledgements at rest, among `steps` */
     int64_t drains, drained;
-    int64_t longest_ns;    /* with something to acknowledge and no acknowledgement */
-    int64_t in_hand_most;  /* bytes read and not acknowledged */
+    int64_t longest_ns;   /* with something to acknowledge and no acknowledgement */
+    int64_t in_hand_most; /* bytes read and not acknowledged */
     int64_t unread_most;
     int64_t looks;
 } tally_t;
 
 typedef struct {
     const char *side;
-    bool out_counts;
+    bool out_counts, trickles;
     int64_t max_steps, end_ns, idle_ns, ahead_ns, settle_ns;
     child_t child;
     outlet_t outlet;
@@ -83,7 +83,8 @@ static int64_t evidence(const driver_t *d, int64_t out_written) {
 
 static void show_early(const driver_t *d, const char *rule, int64_t claimed, int64_t out_written) {
     fprintf(stderr,
-            "early by %s at %.3f s: claims %lld, side %lld, out %lld, read %lld, written %lld; reader %d, arrival %d, urgent "
+            "early by %s at %.3f s: claims %lld, side %lld, out %lld, read %lld, written %lld; reader %d, arrival %d, "
+            "urgent "
             "%d, restless %d, draining %d, marks passed %lld done %lld old %lld\n",
             rule, (double)(clock_monotonic_ns() - d->began_ns) / 1e9, (long long)claimed,
             d->side ? (long long)side_bytes(d) : -1LL, (long long)out_written,
@@ -158,8 +159,7 @@ static void look_at_stdin(driver_t *d) {
 }
 
 static bool urgent(const driver_t *d) {
-    return d->weather.urgent || drains(d) ||
-           (d->held_back && d->look_again_ns > 0 && demand_in_batches(&d->demand)) ||
+    return d->weather.urgent || drains(d) || (d->held_back && d->look_again_ns > 0 && demand_in_batches(&d->demand)) ||
            ledger_room(&d->ledger) <= d->ledger.max_records / 2;
 }
 
@@ -181,8 +181,8 @@ static void sample(driver_t *d) {
     d->tally.longest_ns = demand_max(d->tally.longest_ns, d->looked_ns - d->moved_ns);
     d->tally.unread_most = demand_max(d->tally.unread_most, d->unread_bytes);
     if (d->ledger.answered > 0)
-        d->tally.in_hand_most = demand_max(
-            d->tally.in_hand_most, seen.read - ledger_at(&d->ledger, d->ledger.answered - 1)->end);
+        d->tally.in_hand_most =
+            demand_max(d->tally.in_hand_most, seen.read - ledger_at(&d->ledger, d->ledger.answered - 1)->end);
     d->tally.looks++;
 }
 
@@ -301,22 +301,29 @@ static void feed(driver_t *d, int64_t run_ns) {
     }
 }
 
-/* Nothing more is written: all of it has to be acknowledged in time. Returns how long it took, -1 if it was not. */
+/* Everything written so far has to be acknowledged in time, with nothing more coming or, where the last lines cannot be seen
+ * to be done, with a line now and then. Returns how long it took, -1 if it was not. */
 static int64_t wait_settled(driver_t *d) {
     const int64_t began_ns = clock_monotonic_ns();
-    d->over = true;
+    const int64_t target = d->ledger.cursor + (d->ledger.cursor_bytes > 0);
+    d->over = !d->trickles;
+    d->drain_until_ns = 0;
     d->weather.restless = d->weather.urgent = false;
-    while (!d->broken && (d->ledger.settled < d->ledger.cursor || d->ledger.cursor_bytes > 0)) {
+    weather_trickle(&d->weather, began_ns, d->next_number);
+    while (!d->broken && d->settle_ns > 0 && d->ledger.settled < target) {
         if (clock_monotonic_ns() - began_ns > d->settle_ns)
             return -1;
         wait_for(d, turn(d));
     }
+    d->over = true; /* a line that was begun is finished */
+    while (!d->broken && d->ledger.cursor_bytes > 0 && clock_monotonic_ns() - began_ns <= d->settle_ns)
+        wait_for(d, turn(d));
     return d->broken ? -1 : clock_monotonic_ns() - began_ns;
 }
 
 /* EOF on STDIN: the program ends by itself, and all its answers are there. */
 static bool wait_ended(driver_t *d) {
-    const int64_t end_ns = clock_monotonic_ns() + 10 * SECOND;
+    const int64_t end_ns = d->settle_ns > 0 ? clock_monotonic_ns() + 10 * SECOND : 0; /* 0: do not wait for it */
     close(d->child.in);
     while (clock_monotonic_ns() < end_ns)
         if (child_ended(&d->child)) {
@@ -346,19 +353,23 @@ static void drop_ptrace(void) {
 
 static void report(const driver_t *d, int64_t settled_ns, bool ended) {
     const tally_t *t = &d->tally;
-    printf("{\"steps\": %lld, \"early\": %lld, \"worst_bytes\": %lld, \"by_rest\": %lld, \"flow_steps\": %lld, \"flow_early\": "
-           "%lld, \"drains\": %lld, \"drained\": %lld, \"longest_ms\": %lld, \"in_hand_most\": %lld, \"unread_most\": %lld, ",
+    printf("{\"steps\": %lld, \"early\": %lld, \"worst_bytes\": %lld, \"by_rest\": %lld, \"flow_steps\": %lld, "
+           "\"flow_early\": "
+           "%lld, \"drains\": %lld, \"drained\": %lld, \"longest_ms\": %lld, \"in_hand_most\": %lld, \"unread_most\": "
+           "%lld, ",
            (long long)t->steps, (long long)t->early, (long long)t->worst_bytes, (long long)t->by_rest,
            (long long)t->flow_steps, (long long)t->flow_early, (long long)t->drains, (long long)t->drained,
            (long long)(t->longest_ns / MS), (long long)t->in_hand_most, (long long)t->unread_most);
-    printf("\"looks\": %lld, \"probes\": %lld, \"reader\": %d, \"rest_only\": %s, \"note\": %d, \"lines\": %lld, \"written\": "
-           "%lld, \"acknowledged\": %lld, \"side\": %lld, \"out\": %lld, \"wrong_at\": %lld, \"settled_ms\": %lld, \"broken\": "
+    printf("\"looks\": %lld, \"probes\": %lld, \"reader\": %d, \"rest_only\": %s, \"note\": %d, \"lines\": %lld, "
+           "\"written\": "
+           "%lld, \"acknowledged\": %lld, \"side\": %lld, \"out\": %lld, \"wrong_at\": %lld, \"settled_ms\": %lld, "
+           "\"broken\": "
            "%s, \"ended\": %s, \"seconds\": %.3f}\n",
            (long long)t->looks, (long long)d->demand.looks, (int)d->demand.reader, d->demand.by_rest ? "true" : "false",
            demand_note(&d->demand), (long long)d->ledger.cursor, (long long)d->ledger.written,
            (long long)d->ledger.settled, d->side ? (long long)side_bytes(d) : -1LL, (long long)d->outlet.position,
-           (long long)d->outlet.wrong_at, settled_ns < 0 ? -1LL : (long long)(settled_ns / MS), d->broken ? "true" : "false",
-           ended ? "true" : "false", (double)(clock_monotonic_ns() - d->began_ns) / 1e9);
+           (long long)d->outlet.wrong_at, settled_ns < 0 ? -1LL : (long long)(settled_ns / MS),
+           d->broken ? "true" : "false", ended ? "true" : "false", (double)(clock_monotonic_ns() - d->began_ns) / 1e9);
 }
 
 int main(int argc, char *argv[]) {
@@ -368,7 +379,7 @@ int main(int argc, char *argv[]) {
         {"seconds", required_argument, NULL, 's'}, {"idle-ms", required_argument, NULL, 'i'},
         {"side", required_argument, NULL, 'l'},    {"no-out", no_argument, NULL, 'o'},
         {"no-ptrace", no_argument, NULL, 'p'},     {"settle-s", required_argument, NULL, 'e'},
-        {0}};
+        {"trickle", no_argument, NULL, 't'},       {0}};
     double run_s = 2;
     int option;
     while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
@@ -395,6 +406,9 @@ int main(int argc, char *argv[]) {
         case 'p':
             drop_ptrace();
             break;
+        case 't':
+            d.trickles = true;
+            break;
         case 'e':
             d.settle_ns = strtoll(optarg, NULL, 10) * SECOND;
             break;
@@ -406,7 +420,8 @@ int main(int argc, char *argv[]) {
         return 2;
     signal(SIGPIPE, SIG_IGN);
     static const int64_t windows[] = {500, 5000, 50000};
-    static const int64_t aheads[] = {200 * MS, 200 * MS, 20 * MS, 5 * MS}; /* the shorter, the more to see of slow ones */
+    static const int64_t aheads[] = {200 * MS, 200 * MS, 20 * MS,
+                                     5 * MS}; /* the shorter, the more to see of slow ones */
     d.ahead_ns = aheads[draw(&d.weather) % 4];
     if (ledger_open(&d.ledger, windows[draw(&d.weather) % 3], 64 << 20, LEDGER_COUNT_BYTES) != 0 ||
         ledger_assign(&d.ledger, 0) != 0)

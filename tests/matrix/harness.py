@@ -20,6 +20,7 @@ from .kinds import BUILT, KINDS, PROGRAMS, Kind, Promise
 _HERE: Final = Path(__file__).parent
 _FRAMING: Final = _HERE.parents[1] / "src" / "framing"
 _BUILD_DEADLINE_S: Final = 240.0
+_SETTLE_S: Final = 10
 LONGEST_MS: Final = 8000  # without an acknowledgement, and something to acknowledge: a stall
 
 
@@ -48,7 +49,7 @@ class Workshop:
     def driver(self, *, afresh: bool = False) -> Path:
         """The driver, built from the rule as it stands in src/framing."""
         driver = self.directory / "driver"
-        sources = [_HERE / "driver.c", _FRAMING / "calculator_probe.c"]
+        sources = [_HERE / "driver.c", *sorted(_FRAMING.glob("*.c"))]
         includes = ["-I", str(_FRAMING), "-I", str(_HERE)]
         flags = ["-O2", "-g", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wno-unused-function", "-pthread"]
         if afresh or not driver.exists():
@@ -107,32 +108,57 @@ class Run:
             return "it did not end with its answers in order"
         if found["longest_ms"] > LONGEST_MS:
             return f"nothing was acknowledged for {found['longest_ms']} ms"
-        if found["settled_ms"] < 0 and self.kind.promise is not Promise.SAFE_BUT_TAIL:
-            return f"{found['lines'] - found['acknowledged']} of {found['lines']} lines were not acknowledged in the end"
+        if found["settled_ms"] < 0:
+            return (
+                f"{found['lines'] - found['acknowledged']} of {found['lines']} lines were not acknowledged in the end"
+            )
         return ""
+
+    @property
+    def wrong(self) -> str:
+        """What is not as promised, in words; nothing if all is."""
+        if self.kind.promise is Promise.UNSAFE:
+            return "" if self.early else "no early step: either it is safe, or the check cannot see that it is not"
+        early = f"{self.early} early steps" if self.early else ""
+        return "; ".join(filter(None, (early, self.stalled)))
 
     def __str__(self) -> str:
         found = self.found
+        steps = (
+            f"{found['steps']} steps ({found['by_rest']} at rest), {found['early']} early, by {found['worst_bytes']} B"
+        )
+        marks = f"{found['flow_steps']} moves of the write marks, {found['flow_early']} early"
+        waits = f"longest wait {found['longest_ms']} ms, drained {found['drained']} of {found['drains']}"
+        end = f"settled in {found['settled_ms']} ms, {found['in_hand_most']} B in hand, {found['unread_most']} B unread"
+        seen = f"reader {found['reader']}, note {found['note']}, {found['looks']} looks, {found['probes']} probes"
         return (
-            f"{self.kind.name}, seed {self.seed}: {found['steps']} steps ({found['by_rest']} at rest), {found['early']} early, "
-            f"by {found['worst_bytes']} B at most; {found['flow_steps']} moves of the write marks, {found['flow_early']} "
-            f"early; {found['lines']} lines, longest wait {found['longest_ms']} ms, drained {found['drained']} of "
-            f"{found['drains']}, settled in {found['settled_ms']} ms, in hand {found['in_hand_most']} B, "
-            f"reader {found['reader']}, note {found['note']}, {found['seconds']} s"
+            f"{self.kind.name}, seed {self.seed}: {steps}; {marks}; {found['lines']} lines, {waits}, {end}; {seen}; "
+            f"{found['seconds']} s"
         )
 
 
-def run(shop: Workshop, kind: Kind, *, seed: int, steps: int, seconds: float, settle_s: int = 10) -> Run:
+def run(shop: Workshop, kind: Kind, *, seed: int, steps: int, seconds: float) -> Run:
     """One run of the driver; AssertionError if the driver itself fails."""
     command = shop.command(kind)
+    settle_s = 0 if kind.promise is Promise.UNSAFE else _SETTLE_S
     with tempfile.TemporaryDirectory(prefix="matrix-") as scratch:
         side = Path(scratch) / "side"
         Path(scratch).chmod(0o755)
-        options = ["--seed", str(seed), "--steps", str(steps), "--seconds", str(seconds), "--idle-ms", str(kind.idle_ms)]
+        options = [
+            "--seed",
+            str(seed),
+            "--steps",
+            str(steps),
+            "--seconds",
+            str(seconds),
+            "--idle-ms",
+            str(kind.idle_ms),
+        ]
         options += ["--settle-s", str(settle_s)]
         options += ["--side", str(side)] if kind.side else []
         options += [] if kind.out else ["--no-out"]
         options += ["--no-ptrace"] if kind.hidden else []
+        options += ["--trickle"] if kind.promise is Promise.SAFE_BUT_TAIL else []
         ran = subprocess.run(
             [shop.driver(), *options, *command],
             capture_output=True,

@@ -7,8 +7,6 @@ import sys
 from dataclasses import dataclass
 from typing import Final
 
-# Go programs may not be looked at by name alone: it is not on every PATH that its compiler made them, so the tools are
-# those that a kind needs at all, to be built or to run.
 PROGRAMS: Final = "{programs}"
 BUILT: Final = "{built}"
 
@@ -25,9 +23,9 @@ class Promise(enum.Enum):
 class Kind:
     """``command``: {programs} and {built} are the folders of sources and of what ``build`` makes.
 
-    ``side``: it notes each line it has handled in a log of its own; else its STDOUT alone shows that. ``out``: so does
-    its STDOUT. ``hidden``: whoever watches it may not trace. ``idle_ms`` is ACK_IDLE, and shorter than the default where
-    waiting for it makes up the run.
+    ``side``: it notes each line it has handled in a log of its own; else its STDOUT alone shows that. ``out``: so
+    does its STDOUT. ``hidden``: whoever watches it may not trace. ``idle_ms`` is ACK_IDLE, and shorter than the
+    default where waiting for it makes up the run.
     """
 
     name: str
@@ -80,9 +78,7 @@ def _go(name: str, source: str) -> Kind:
 _ALL: Final = (
     # one process that reads, handles, prints
     _c("echo"),
-    Kind(
-        "cpp", (f"{BUILT}/cpp",), ("g++",), ("g++", "-O1", "-o", f"{BUILT}/cpp", f"{PROGRAMS}/work.cc")
-    ),
+    Kind("cpp", (f"{BUILT}/cpp",), ("g++",), ("g++", "-O1", "-o", f"{BUILT}/cpp", f"{PROGRAMS}/work.cc")),
     _go("go", "echo"),
     Kind("rust", (f"{BUILT}/rust",), ("rustc",), ("rustc", "-O", "-o", f"{BUILT}/rust", f"{PROGRAMS}/echo.rs")),
     _python("py", "text"),
@@ -125,12 +121,12 @@ _ALL: Final = (
     # it may not be looked at
     _unseen("nodump", "nodump", promise=Promise.SAFE_BUT_TAIL),
     _unseen("otheruid", "uid", promise=Promise.SAFE_BUT_TAIL, root=True),
+    _unseen("nodumpfork", "nodump", "fork", promise=Promise.SAFE_BUT_TAIL),
     # what cannot be seen
     Kind("awk1", ("mawk", "{print; fflush()}"), ("mawk",), promise=Promise.UNSAFE, side=False),
     _python("reader", "reader", promise=Promise.UNSAFE),
     _c("batch", promise=Promise.UNSAFE),
     Kind("uniq", ("uniq",), ("uniq",), promise=Promise.UNSAFE, side=False),
     _python("buffered", "buffered", promise=Promise.UNSAFE),
-    _unseen("nodumpfork", "nodump", "fork", promise=Promise.UNSAFE),
 )
 KINDS: Final = {kind.name: kind for kind in _ALL}

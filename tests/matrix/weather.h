@@ -12,13 +12,13 @@ typedef enum { ARRIVE_FAST, ARRIVE_SLOW, ARRIVE_BURSTY } arrival_t;
 typedef struct {
     uint64_t state;
     arrival_t arrival;
-    bool urgent;      /* somebody waits for what is done */
-    bool restless;    /* look without waiting for anything, at moments of no pattern */
-    bool drains;      /* at its end nothing more is written until all is answered, as before a rebalance */
-    int64_t end_ns;   /* of the phase */
-    int64_t next_ns;  /* when the next records arrive */
-    int64_t mean_ns;  /* between arrivals */
-    int64_t arrived;  /* records, in all */
+    bool urgent;     /* somebody waits for what is done */
+    bool restless;   /* look without waiting for anything, at moments of no pattern */
+    bool drains;     /* at its end nothing more is written until all is answered, as before a rebalance */
+    int64_t end_ns;  /* of the phase */
+    int64_t next_ns; /* when the next records arrive */
+    int64_t mean_ns; /* between arrivals */
+    int64_t arrived; /* records, in all */
 } weather_t;
 
 static uint64_t draw(weather_t *w) { return mix(w->state++); }
@@ -31,6 +31,14 @@ static void weather_next_phase(weather_t *w, int64_t now_ns) {
     w->drains = draw(w) % 3 == 0;
     w->end_ns = now_ns + 50000000 + (int64_t)(draw_unit(w) * 450e6);
     w->mean_ns = (int64_t)(200000 * pow(100, draw_unit(w))); /* 0.2 to 20 ms */
+    w->next_ns = now_ns;
+}
+
+/* A line now and then from now on. */
+static void weather_trickle(weather_t *w, int64_t now_ns, int64_t taken) {
+    w->arrival = ARRIVE_SLOW;
+    w->arrived = taken;
+    w->mean_ns = 20000000;
     w->next_ns = now_ns;
 }
 

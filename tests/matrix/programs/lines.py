@@ -1,7 +1,8 @@
 """Calculators in Python, by name: ``lines.py NAME [ARGUMENT]``. Each notes the lines that it has handled in $SIDE."""
 
+from __future__ import annotations
+
 import asyncio
-import http.client
 import http.server
 import multiprocessing
 import os
@@ -13,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import termios
 import threading
 import time
 import tty
@@ -24,7 +24,7 @@ NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 READ_BYTES = 65536
 
 
-def write(fd, data):
+def write(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         try:
@@ -33,35 +33,35 @@ def write(fd, data):
             select.select([], [fd], [])
 
 
-def answer(line):
+def answer(line: str | bytes) -> None:
     """Print the line, then note it as handled."""
     data = line.encode() if isinstance(line, str) else line
     write(1, data)
     write(SIDE, data)
 
 
-def text():
+def text() -> None:
     for line in sys.stdin:
         answer(line)
 
 
-def binary():
+def binary() -> None:
     for line in sys.stdin.buffer:
         answer(line)
 
 
-def readline():
+def readline() -> None:
     while line := sys.stdin.readline():
         answer(line)
 
 
-def slow(mean_s):
+def slow(mean_s: str) -> None:
     for line in sys.stdin:
         time.sleep(random.uniform(0, 2 * float(mean_s)))
         answer(line)
 
 
-def ask():
+def ask() -> None:
     """A client of a service that answers late: it waits in poll with a time limit."""
     host, port = os.environ["SERVER"].split(":")
     peer = socket.create_connection((host, int(port)), timeout=20)
@@ -73,13 +73,13 @@ def ask():
         answer(line)
 
 
-def urllib_():
+def urllib_() -> None:
     for line in sys.stdin:
         NO_PROXY.open(f"http://{os.environ['SERVER']}/{line[:8]}", timeout=20).read()
         answer(line)
 
 
-def metrics():
+def metrics() -> None:
     """The main thread works and sleeps beside a thread that serves metrics, which waits in poll."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -88,7 +88,7 @@ def metrics():
         answer(line)
 
 
-def backoff(wait_s):
+def backoff(wait_s: str) -> None:
     """Waits on an event with a time limit longer than ACK_IDLE on one line in fifty."""
     event = threading.Event()
     for number, line in enumerate(sys.stdin):
@@ -97,7 +97,7 @@ def backoff(wait_s):
         answer(line)
 
 
-def session():
+def session() -> None:
     """A worker in another session behind a terminal, as sudo has it, which works without waiting for anything."""
     pid, terminal = pty.fork()
     if pid == 0:
@@ -128,7 +128,7 @@ def session():
     os.kill(pid, signal.SIGKILL)
 
 
-def loop():
+def loop() -> None:
     """Waits for STDIN in select with a time limit."""
     rest = b""
     while True:
@@ -142,7 +142,7 @@ def loop():
             answer(line + b"\n")
 
 
-async def _stream():
+async def _stream() -> None:
     reader = asyncio.StreamReader(limit=1 << 20)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     number = 0
@@ -153,33 +153,33 @@ async def _stream():
         answer(line)
 
 
-def asyncio_():
+def asyncio_() -> None:
     asyncio.run(_stream())
 
 
-def pool():
+def pool() -> None:
     with multiprocessing.Pool(2) as workers:
         for line in sys.stdin:
             workers.apply(_in_pool, (line,))
 
 
-def _in_pool(line):
+def _in_pool(line: str) -> None:
     time.sleep(random.choice((0, 0, 0.001)))
     answer(line)
 
 
-def command():
+def command() -> None:
     """Runs a program for each line."""
     for line in sys.stdin:
         subprocess.run(["cat"], input=line.encode(), check=True)
         write(SIDE, line.encode())
 
 
-def reader():
+def reader() -> None:
     """A thread reads ahead of the one that works: what `demand` cannot see."""
-    lines = queue.SimpleQueue()
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
-    def read():
+    def read() -> None:
         for line in sys.stdin:
             lines.put(line)
         lines.put(None)
@@ -190,7 +190,7 @@ def reader():
         answer(line)
 
 
-def buffered():
+def buffered() -> None:
     """Its answers wait in its own output buffer: what `demand` cannot see."""
     for line in sys.stdin:
         sys.stdout.write(line)
