@@ -25,7 +25,7 @@ class Kind:
 
     ``side``: it notes each line it has handled in a log of its own; else its STDOUT alone shows that. ``out``: so
     does its STDOUT. ``hidden``: whoever watches it may not trace. ``idle_ms`` is ACK_IDLE, and shorter than the
-    default where waiting for it makes up the run.
+    default where waiting for it makes up the run. ``records`` are some seconds' work.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Kind:
     hidden: bool = False
     root: bool = False
     idle_ms: int = 1000
+    records: int = 3000
 
 
 def _python(name: str, *arguments: str, **more: object) -> Kind:
@@ -70,9 +71,9 @@ def _java(name: str, main: str) -> Kind:
     return Kind(name, command, ("java", "javac"), ("javac", "-d", BUILT, f"{PROGRAMS}/{main}.java"))
 
 
-def _go(name: str, source: str) -> Kind:
+def _go(name: str, source: str, records: int = 3000) -> Kind:
     build = ("go", "build", "-o", f"{BUILT}/{name}", f"{PROGRAMS}/{source}.go")
-    return Kind(name, (f"{BUILT}/{name}",), ("go",), build)
+    return Kind(name, (f"{BUILT}/{name}",), ("go",), build, records=records)
 
 
 _ALL: Final = (
@@ -91,33 +92,34 @@ _ALL: Final = (
     Kind("grep", ("grep", "--line-buffered", ""), ("grep",), side=False),
     Kind("sed", ("sed", "-u", "s/\t/ /"), ("sed",), side=False),
     Kind("awkW", ("mawk", "-W", "interactive", "{print; fflush()}"), ("mawk",), side=False),
-    _python("slow1", "slow", ".001"),
-    _python("slow20", "slow", ".02"),
+    _python("slow1", "slow", ".001", records=900),
+    _python("slow20", "slow", ".02", records=90),
     _java("java", "Echo"),
     # it waits for something else than STDIN
-    _python("ask", "ask"),
-    _python("urllib", "urllib_"),
+    _python("ask", "ask", records=240),
+    _python("urllib", "urllib_", records=240),
     _shell(
         "curl",
         f'while read -r line; do curl -s -o /dev/null --noproxy "*" "http://$SERVER/"; {_ECHO}; done 3>>"$SIDE"',
         "curl",
+        records=60,
     ),
-    _python("backoff", "backoff", ".4", idle_ms=100),
+    _python("backoff", "backoff", ".4", idle_ms=100, records=150),
     # more threads than one
-    _python("metrics", "metrics"),
+    _python("metrics", "metrics", records=240),
     _c("threads"),
     _java("javapool", "Pool"),
-    _go("gonet", "net"),
+    _go("gonet", "net", records=240),
     # event loops
     Kind("node", ("node", f"{PROGRAMS}/echo.js"), ("node",), idle_ms=200),
     _python("asyncio", "asyncio_", idle_ms=200),
     _python("select", "loop", idle_ms=200),
     # more processes than one
-    _shell("pipe2", f"grep --line-buffered . | {_SLOW}", "grep"),
-    _shell("pipe3", f"cat | grep --line-buffered . | {_SLOW}", "grep", "cat"),
-    _python("session", "session", idle_ms=200),
-    _python("pool", "pool"),
-    _python("command", "command"),
+    _shell("pipe2", f"grep --line-buffered . | {_SLOW}", "grep", records=900),
+    _shell("pipe3", f"cat | grep --line-buffered . | {_SLOW}", "grep", "cat", records=900),
+    _python("session", "session", idle_ms=200, records=900),
+    _python("pool", "pool", records=1200),
+    _python("command", "command", records=300),
     # it may not be looked at
     _unseen("nodump", "nodump", promise=Promise.SAFE_BUT_TAIL),
     _unseen("otheruid", "uid", promise=Promise.SAFE_BUT_TAIL, root=True),
