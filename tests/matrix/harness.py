@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from tests.services.process import spawn
 
-from .kinds import BUILT, KINDS, PROGRAMS, Kind, Promise
+from .kinds import BUILT, PROGRAMS, Kind, Promise
 
 _HERE: Final = Path(__file__).parent
 _FRAMING: Final = _HERE.parents[1] / "src" / "framing"
@@ -169,8 +169,3 @@ def run(shop: Workshop, kind: Kind, *, seed: int, steps: int, seconds: float) ->
         )
     assert ran.returncode == 0, f"the driver ended with {ran.returncode}\n{ran.stderr}"
     return Run(kind, seed, json.loads(ran.stdout), ran.stderr)
-
-
-def chosen(names: list[str]) -> list[Kind]:
-    """The kinds by name; all of them if none is named."""
-    return [KINDS[name] for name in names or KINDS]
