@@ -1,7 +1,7 @@
 """What low rates cost: CPU of the whole process tree beside a kcat pair with the same program in the middle.
 
-``python -m bench.low_rates [--seconds 60] [--pairs 5]``. The Supervisor and the pair run all the time, each with a topic
-of its own; records go to one of them at a time, in turn, and its CPU is that of this time. Thousands of sleeping
+``python -m bench.low_rates [--seconds 60] [--pairs 5]``. The Supervisor and the pair run all the time, each with a
+topic of its own; records go to one of them at a time, in turn, and its CPU is that of this time. Thousands of sleeping
 processes are about, as on a machine that has other things to do.
 """
 
@@ -219,11 +219,11 @@ def _fed(kafka: Kafka, subject: Subject, rate: int, seconds: float) -> Sample:
 
 
 def _table(rows: list[Row], options: argparse.Namespace) -> str:
-    lines = f"lines of {len(_LINE)} B, {options.pairs} pairs of {options.seconds:g} s"
+    lines = f"lines of {len(_LINE)} B, {options.pairs} pairs of {options.seconds:g} s, {options.sleepers} processes asleep"
     pair = f"`kcat -q {' '.join(KCAT_CONSUMER)}`, the child, `kcat -q {' '.join(KCAT_PRODUCER)}`"
     return "\n".join(
         [
-            f"CPU in cores of the whole process tree at low rates: {lines}, {options.sleepers} sleeping processes about.",
+            f"CPU in cores of the whole process tree at low rates: {lines}.",
             f"The kcat pair: {pair}.",
             f"Wanted: at most {WANTED_RATIO} times the pair's, idle at most {WANTED_IDLE:.0%}.",
             "",
