@@ -219,7 +219,7 @@ def _fed(kafka: Kafka, subject: Subject, rate: int, seconds: float) -> Sample:
 
 
 def _table(rows: list[Row], options: argparse.Namespace) -> str:
-    lines = f"lines of {len(_LINE)} B, {options.pairs} pairs of {options.seconds:g} s, {options.sleepers} processes asleep"
+    lines = f"lines of {len(_LINE)} B, {options.pairs} pairs of {options.seconds:g} s, {options.sleepers} sleepers"
     pair = f"`kcat -q {' '.join(KCAT_CONSUMER)}`, the child, `kcat -q {' '.join(KCAT_PRODUCER)}`"
     return "\n".join(
         [
