@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -81,13 +81,13 @@ def _supervisor(place: Place, **environment: str) -> Pipeline:
     return supervisor_of(sys.executable, place, **environment)
 
 
-def supervisor_of(python: str, place: Place, **environment: str) -> Pipeline:
+def supervisor_of(python: str, place: Place, command: Sequence[str] = ("cat",), **environment: str) -> Pipeline:
     """``python -m supervisor``, by default with its defaults; its route is written by the platform's manager."""
     node_id = str(uuid.uuid4())
     stack = contextlib.ExitStack()
     environment["LOG_LEVEL"] = "warning"
     process = Supervised(
-        ["cat"], node_id=node_id, kafka=place.kafka, consul=place.consul, env=environment, python=python
+        command, node_id=node_id, kafka=place.kafka, consul=place.consul, env=environment, python=python
     )
     stack.callback(process.close)
     manager = Manager(place.consul, node_id)
@@ -116,10 +116,10 @@ def _kcat(place: Place, *filters: list[str]) -> Pipeline:
     produce = [*common, "-P", "-t", place.outgoing, "-p", "0", *KCAT_PRODUCER]
     stack = contextlib.ExitStack()
     pids: list[int] = []
-    return Pipeline(lambda: _start_pipe([consume, *filters, produce], stack, pids), lambda: pids, stack)
+    return Pipeline(lambda: start_pipe([consume, *filters, produce], stack, pids), lambda: pids, stack)
 
 
-def _start_pipe(commands: list[list[str]], stack: contextlib.ExitStack, pids: list[int]) -> None:
+def start_pipe(commands: list[list[str]], stack: contextlib.ExitStack, pids: list[int]) -> None:
     """Start the commands with pipes of 1 MiB between them, as the Supervisor has them."""
     upstream = os.open(os.devnull, os.O_RDONLY)
     for command in commands:
