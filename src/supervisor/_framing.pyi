@@ -43,7 +43,7 @@ class Inlet:
         *,
         max_in_flight_records: int,
         max_in_flight_bytes: int,
-        ack_readahead_bytes: int,
+        feed_ahead_s: float,
         ack_idle_s: float,
         revoke_grace_s: float,
         input_newlines: str,

@@ -46,9 +46,7 @@ class Simulated:
         self._c = compiled(_WRAPPER)
         self._c.feed_new.restype = ctypes.c_void_p
         self._c.room.restype = self._c.again_ns.restype = ctypes.c_longlong
-        self._feed = ctypes.c_void_p(
-            self._c.feed_new(ctypes.c_longlong(AHEAD_MS * MS), ctypes.c_longlong(PIPE_BYTES))
-        )
+        self._feed = ctypes.c_void_p(self._c.feed_new(ctypes.c_longlong(AHEAD_MS * MS), ctypes.c_longlong(PIPE_BYTES)))
         self.now_ms = 0.0
         self.written = self.read = 0  # records
         self._busy_until_ms = 0.0

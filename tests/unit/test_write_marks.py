@@ -39,11 +39,13 @@ class Marks:
         self._c.marks_free(self._marks)
 
     def look(self, now_ms: float, read: int) -> int:
+        """Take a sample; what is done by it."""
         self._c.marks_sample(self._marks, ctypes.c_longlong(int(now_ms * MS)), ctypes.c_longlong(read))
         done: int = self._c.marks_done(self._marks, ctypes.c_longlong(read))
         return done
 
     def write(self, start: int) -> None:
+        """Note a write."""
         self._c.marks_note(self._marks, ctypes.c_longlong(start))
 
 
