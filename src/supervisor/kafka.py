@@ -20,7 +20,7 @@ PREFETCH_RECORDS: Final = 10_000
 """Likewise of their number: librdkafka takes some 350 bytes for each, and counts neither that nor keys and headers."""
 
 FETCH_BYTES: Final = 1 << 20
-"""Most that a broker answers a fetch with, if a single batch is not larger. It is compressed, and taken apart at once."""
+"""Most that a broker answers a fetch with, unless a single batch is larger. It is compressed, and unpacked at once."""
 
 FETCH_BYTES_OF_PARTITION: Final = 1 << 18
 """Likewise for each partition."""
