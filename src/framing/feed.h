@@ -22,6 +22,7 @@ typedef struct {
     int64_t ahead_ns;
     int64_t most_bytes;    /* what the pipe holds: a larger allowance bounds nothing */
     int64_t allowed_bytes; /* that may be written and not read */
+    bool measured;         /* in this run: from then on, an interval that measures nothing changes nothing */
     bool held_back;        /* a record waits, for the allowance or for the pipe: an interval is under way */
     int64_t since_ns;      /* when it began, */
     int64_t given;         /* what had been written by then, */
@@ -57,6 +58,10 @@ static inline void feed_look(feed_t *f, int64_t now_ns, int64_t written, int64_t
     const int64_t took_ns = now_ns - f->since_ns;
     if (!f->held_back || moved <= 0 || (read < f->given && took_ns < f->ahead_ns))
         return;
+    if (f->measured && f->in_hand_bytes == 0) { /* it may have had nothing in hand, or much */
+        feed_begin(f, now_ns, written, read, moved);
+        return;
+    }
     int64_t allowed = 2 * (moved > f->allowed_bytes ? moved : f->allowed_bytes);
     if (f->in_hand_bytes > 0 && took_ns > 0) {
         /* One that reads much at once worked on what it had taken before, one that reads record by record on what it took
@@ -65,6 +70,7 @@ static inline void feed_look(feed_t *f, int64_t now_ns, int64_t written, int64_t
         const double worth = (double)worked * (double)f->ahead_ns / (double)took_ns;
         if (worth < (double)allowed)
             allowed = (int64_t)worth;
+        f->measured = true;
     }
     f->allowed_bytes = allowed < 1 ? 1 : allowed < f->most_bytes ? allowed : f->most_bytes;
     feed_begin(f, now_ns, written, read, moved);

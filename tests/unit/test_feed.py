@@ -129,6 +129,19 @@ def test_what_trickles_in_shows_nothing() -> None:
     assert program.most_ahead <= 3 * AHEAD_MS / 5.0
 
 
+@pytest.mark.parametrize("at_once", [1, 80])
+def test_pauses_and_bursts_teach_nothing_wrong(at_once: int) -> None:
+    """A pace that was measured stays, however often the stream pauses or a burst comes and is over."""
+    program = Simulated(5.0, at_once)
+    program.feed(1_000_000, 20_000)
+    for _ in range(50):
+        program.feed(60, 100)
+        program._works_until(program.now_ms + 700)
+    program.most_ahead = 0
+    program.feed(1_000_000, 2_000)
+    assert program.most_ahead <= 3 * AHEAD_MS / 5.0
+
+
 @settings(deadline=None, max_examples=30)
 @given(
     st.lists(st.tuples(st.sampled_from([0.01, 0.5, 3.0, 20.0, 200.0]), st.integers(1, 1000)), min_size=1, max_size=5),
