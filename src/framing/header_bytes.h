@@ -38,6 +38,4 @@ static size_t header_bytes_parsed(rd_kafka_message_t *m) {
     return bytes;
 }
 
-static inline size_t header_bytes(rd_kafka_message_t *m) {
-    return header_bytes_may_be(m) ? header_bytes_parsed(m) : 0;
-}
+static inline size_t header_bytes(rd_kafka_message_t *m) { return header_bytes_may_be(m) ? header_bytes_parsed(m) : 0; }

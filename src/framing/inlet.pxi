@@ -122,7 +122,7 @@ cdef int64_t inlet_take_ahead(const inlet_t *s) noexcept nogil:
 
 cdef void inlet_take(inlet_t *s) noexcept nogil:
     """Take records as far as there is room; never far ahead of the writing, so that little is dropped on a revoke."""
-    cdef int64_t want = ledger_room(&s.ledger)
+    cdef int64_t want = ledger_batch(&s.ledger, TAKE_BATCH)
     cdef ssize_t n, i
     cdef size_t others
     cdef rd_kafka_message_t *m
@@ -132,8 +132,8 @@ cdef void inlet_take(inlet_t *s) noexcept nogil:
     if s.ledger.tail - s.ledger.cursor >= inlet_take_ahead(s) or want <= 0:
         s.more = True       # as far as we know: the queue tells of a record only once
         return
-    n = rdk.consume_batch_queue(s.records, 0, s.taken, min(want, TAKE_BATCH))
-    s.more = n == min(want, TAKE_BATCH)
+    n = rdk.consume_batch_queue(s.records, 0, s.taken, want)
+    s.more = n == want
     for i in range(n):
         m = s.taken[i]
         if m.err != RDK_ERR_NONE:
