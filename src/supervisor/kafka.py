@@ -51,7 +51,7 @@ def consumer_properties(settings: Settings, topic: str) -> dict[str, str]:
         "fetch.message.max.bytes": str(FETCH_BYTES),
         # librdkafka wants fetch.max.bytes not to be below message.max.bytes, which a consumer has no other use for.
         "message.max.bytes": str(FETCH_BYTES),
-        **({} if "message.max.bytes" in settings.kafka_options else {"fetch.max.bytes": str(FETCH_BYTES)}),
+        "fetch.max.bytes": _fetch_max_bytes(settings),
         "fetch.queue.backoff.ms": "5",  # 1000 by default, which costs a factor of 3 with large records
         "session.timeout.ms": "10000",  # how long the records of a killed instance wait for the next one
         "isolation.level": "read_committed",
@@ -68,6 +68,11 @@ def consumer_properties(settings: Settings, topic: str) -> dict[str, str]:
         # Also of the committed offsets: those that are still in a transaction are waited for.
         **({"isolation.level": "read_committed"} if transactional else {}),
     }
+
+
+def _fetch_max_bytes(settings: Settings) -> str:
+    given = settings.kafka_options.get("message.max.bytes", "")
+    return str(max(FETCH_BYTES, int(given) if given.isdecimal() else 0))  # what is no number librdkafka refuses
 
 
 def _static_membership(settings: Settings, topic: str) -> dict[str, str]:
