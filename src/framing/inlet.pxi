@@ -147,7 +147,8 @@ cdef void inlet_take(inlet_t *s) noexcept nogil:
         s.bytes_read += m.len
         if m.payload == NULL:
             s.tombstones += 1
-        others = m.key_len * (1 + s.propagate_key) + header_bytes(m)    # a key that is carried is copied
+        others = m.key_len * (1 + s.propagate_key)      # one that is carried is copied
+        others += header_bytes(m, s.taken[i + 1] if i + 1 < n else NULL)
         ledger_append(&s.ledger, m, <const uint8_t *>m.payload, m.len, others, m.partition, m.offset, s.newlines)
 
 

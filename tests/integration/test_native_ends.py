@@ -88,7 +88,7 @@ class Running:
         wait_for(lambda: self.outlet.snapshot()[counter] >= at_least, f"{counter} {at_least}")
 
 
-def an_inlet(cluster: Mock, outlet: Outlet) -> Inlet:
+def an_inlet(cluster: Mock, outlet: Outlet, max_in_flight_bytes: int = 1 << 20) -> Inlet:
     """Return one that has not run."""
     return Inlet(
         CONFIG
@@ -102,7 +102,7 @@ def an_inlet(cluster: Mock, outlet: Outlet) -> Inlet:
         "in",
         outlet,
         max_in_flight_records=1000,
-        max_in_flight_bytes=1 << 20,
+        max_in_flight_bytes=max_in_flight_bytes,
         ack_readahead_bytes=65536,
         ack_idle_s=1.0,
         revoke_grace_s=1.0,
