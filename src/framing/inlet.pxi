@@ -130,7 +130,7 @@ cdef int64_t inlet_take_ahead(const inlet_t *s) noexcept nogil:
 
 cdef void inlet_take(inlet_t *s) noexcept nogil:
     """Take records as far as there is room; never far ahead of the writing, so that little is dropped on a revoke."""
-    cdef int64_t want = ledger_room(&s.ledger)
+    cdef int64_t want = ledger_batch(&s.ledger, TAKE_BATCH)
     cdef ssize_t n, i
     cdef size_t others
     cdef rd_kafka_message_t *m
@@ -140,8 +140,8 @@ cdef void inlet_take(inlet_t *s) noexcept nogil:
     if s.ledger.tail - s.ledger.cursor >= inlet_take_ahead(s) or want <= 0:
         s.more = True       # as far as we know: the queue tells of a record only once
         return
-    n = rdk.consume_batch_queue(s.records, 0, s.taken, min(want, TAKE_BATCH))
-    s.more = n == min(want, TAKE_BATCH)
+    n = rdk.consume_batch_queue(s.records, 0, s.taken, want)
+    s.more = n == want
     for i in range(n):
         m = s.taken[i]
         if m.err != RDK_ERR_NONE:
@@ -155,7 +155,8 @@ cdef void inlet_take(inlet_t *s) noexcept nogil:
         s.bytes_read += m.len
         if m.payload == NULL:
             s.tombstones += 1
-        others = m.key_len * (1 + s.propagate_key) + header_bytes(m)    # a key that is carried is copied
+        others = m.key_len * (1 + s.propagate_key)      # one that is carried is copied
+        others += header_bytes(m, s.taken[i + 1] if i + 1 < n else NULL)
         ledger_append(&s.ledger, m, <const uint8_t *>m.payload, m.len, others, m.partition, m.offset, s.newlines)
 
 

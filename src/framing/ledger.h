@@ -127,6 +127,17 @@ static inline int64_t ledger_room(const ledger_t *l) {
     return l->bytes >= l->max_bytes ? 0 : l->max_records - (l->tail - l->head);
 }
 
+/* How many records to take at once, at most `most`: if they are like those in flight, the last of them reaches max_bytes. */
+static inline int64_t ledger_batch(const ledger_t *l, int64_t most) {
+    int64_t room = ledger_room(l), in_flight = l->tail - l->head;
+    if (room > most)
+        room = most;
+    if (room <= 0 || in_flight == 0)
+        return room;
+    int64_t fitting = (l->max_bytes - l->bytes) / (l->bytes / in_flight) + 1;
+    return fitting < room ? fitting : room;
+}
+
 /* The partition's slot, made if need be; NULL when memory is short. */
 static ledger_partition_t *ledger_partition(ledger_t *l, int32_t partition) {
     if (partition >= l->partition_count) {

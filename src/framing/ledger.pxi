@@ -36,6 +36,7 @@ cdef extern from "ledger.h" nogil:
     int ledger_open(ledger_t *, int64_t, int64_t, ledger_count_t)
     void ledger_close(ledger_t *)
     int64_t ledger_room(const ledger_t *)
+    int64_t ledger_batch(const ledger_t *, int64_t)
     ledger_entry_t *ledger_at(const ledger_t *, int64_t)
     bint ledger_owns(const ledger_t *, const ledger_entry_t *)
     void ledger_note_offset(ledger_t *, const ledger_entry_t *)
@@ -120,6 +121,10 @@ cdef class Ledger:
         """How many more records may be taken."""
         return ledger_room(&self.ledger)
 
+    def batch(self, int64_t most) -> int:
+        """How many records, at most so many, to take at once."""
+        return ledger_batch(&self.ledger, most)
+
     @property
     def sequence(self) -> tuple[int, int, int, int]:
         """(head, answered, cursor, tail): the borders of the ledger's zones."""
@@ -154,15 +159,18 @@ cdef class Ledger:
             return 0
         return self.ledger.partitions[partition].in_flight
 
-    def append(self, int32_t partition, int64_t offset, value: bytes | None) -> None:
-        """A record was taken from Kafka; ValueError if its partition was never assigned or there is no room."""
+    def append(self, int32_t partition, int64_t offset, value: bytes | None, size_t other_bytes=0) -> None:
+        """A record was taken from Kafka; ValueError if its partition was never assigned or there is no room.
+
+        ``other_bytes``: what its key and its headers take.
+        """
         cdef const uint8_t *payload = NULL
         if not 0 <= partition < self.ledger.partition_count or ledger_room(&self.ledger) <= 0:
             raise ValueError("no such partition, or no room")
         self.values[self.ledger.tail] = value
         if value is not None:
             payload = <const uint8_t *><const char *>value
-        ledger_append(&self.ledger, NULL, payload, len(value or b""), 0, partition, offset, self.newlines)
+        ledger_append(&self.ledger, NULL, payload, len(value or b""), other_bytes, partition, offset, self.newlines)
 
     def write(self, size_t limit, int max_iov=1024, int64_t before=INT64_MAX) -> bytes:
         """Write up to ``limit`` bytes to STDIN, of records before a sequence number, and return them."""

@@ -513,6 +513,7 @@ cdef class Outlet:
             "dead_letters_delivered": s.letters_delivered,
             "dead_letter_error": s.letter_error,
             "dead_letters_waiting": outlet_letters_waiting(s),
+            "dead_letters_in_flight": s.letters_flying,
             "clients_renewed": s.renewals,
             "call_ms": (monotonic_ns() - s.call_since_ns) // 1000000 if s.call_since_ns != 0 else 0,
             "transaction_open": s.open,

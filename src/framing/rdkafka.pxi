@@ -332,7 +332,7 @@ cdef extern from "keys.h" nogil:
     int64_t keys_find(keys_t *, int64_t, const uint8_t **)
 
 cdef extern from "header_bytes.h" nogil:
-    size_t header_bytes(rd_kafka_message_t *)
+    size_t header_bytes(rd_kafka_message_t *, const rd_kafka_message_t *)
 
 cdef extern from "progress.h" nogil:
     ctypedef struct progress_t:

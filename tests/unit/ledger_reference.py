@@ -91,6 +91,13 @@ class Reference:
         """How many more records may be taken."""
         return 0 if self.in_flight_bytes >= self.max_bytes else self.max_records - len(self.records)
 
+    def batch(self, most: int) -> int:
+        """How many of these to take at once: until the bound is reached, if they are like those in flight."""
+        if not self.records or not self.room:
+            return min(self.room, most)
+        usual = self.in_flight_bytes // len(self.records)
+        return min(self.room, most, 1 + (self.max_bytes - self.in_flight_bytes) // usual)
+
     @property
     def in_flight_bytes(self) -> int:
         """What the records in flight cost."""
@@ -139,7 +146,7 @@ class Reference:
     def _void_one(self, record: Record) -> None:
         record.void, record.line = True, b""
 
-    def append(self, partition: int, offset: int, value: bytes | None) -> Record:
+    def append(self, partition: int, offset: int, value: bytes | None, other_bytes: int) -> Record:
         """Take a record."""
         record = Record(
             sequence=self.tail,
@@ -147,7 +154,7 @@ class Reference:
             offset=offset,
             epoch=self.epochs[partition],
             line=line_of(value, self.input_newlines),
-            cost_bytes=len(value or b"") + OVERHEAD_BYTES,
+            cost_bytes=len(value or b"") + other_bytes + OVERHEAD_BYTES,
             dead=is_rejected(value, self.input_newlines),
         )
         self.records.append(record)
@@ -353,5 +360,6 @@ class Reference:
         assert real.stored() == {p: offset for p, offset in self.next_offsets.items() if self.states[p] != "lost"}
         assert real.in_flight_bytes == self.in_flight_bytes
         assert real.room == self.room
+        assert real.batch(4) == self.batch(4)
         for partition in self.epochs:
             assert real.in_flight_of(partition) == self.in_flight_of(partition), partition

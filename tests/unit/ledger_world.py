@@ -128,8 +128,9 @@ class World:
             read.append(offset)
             self.values[partition, offset] = value
         self.fetched[partition] = offset + 1
-        self.real.append(partition, offset, value)
-        record = self.reference.append(partition, offset, value)
+        other_bytes = 300 * (offset % 3)  # its key and headers
+        self.real.append(partition, offset, value, other_bytes)
+        record = self.reference.append(partition, offset, value, other_bytes)
         self.in_flight[partition, offset].append(record)
         if record.dead:
             self.dead.add(record.sequence)
