@@ -86,6 +86,12 @@ static int look_at_all(calculator_probe_t *probe, process_activity_t *activities
     return looked;
 }
 
+static void forget_readers(calculator_probe_t *probe) {
+    for (int i = 0; i < probe->process_count; i++)
+        probe->processes[i].reads_stdin = false;
+    probe->recount = true;
+}
+
 static bool all_unchanged(const calculator_probe_t *probe) {
     for (int i = 0; i < probe->process_count; i++) {
         const probe_process_t *process = &probe->processes[i];
@@ -108,16 +114,17 @@ static probe_verdict_t unseen(calculator_probe_t *probe, probe_note_t note) {
     return PROBE_UNSEEN;
 }
 
+/* It cannot be seen at all. */
+static bool leader_is_hidden(const calculator_probe_t *probe) {
+    proc_stat_t stat;
+    return probe->hidden && !probe_process_alive(probe, &probe->processes[0], &stat);
+}
+
 probe_verdict_t calculator_probe_look(calculator_probe_t *probe) {
     process_activity_t activities[PROBE_PROCESSES_MAX];
     probe->looks++;
     probe->note = PROBE_NOTE_NONE;
-    proc_stat_t stat;
-    if (!probe_process_alive(probe, &probe->processes[0], &stat) &&
-        (errno == EACCES || errno == EPERM || probe->hidden))
-        return unseen(probe, PROBE_NOTE_UNSEEN_SEVERAL);
-    probe_process_t *waited = process_that_waited(probe);
-    if (waited != NULL && probe_thread_activity_now(probe, waited, probe->waited_last) == ACTIVITY_WORKS)
+    if (probe->waited_last != 0 && probe_thread_runs(probe, probe->waited_last_process, probe->waited_last))
         return PROBE_WORK;
     int looked = 0;
     for (int round = 0;; round++) {
@@ -127,7 +134,7 @@ probe_verdict_t calculator_probe_look(calculator_probe_t *probe) {
         looked = look_at_all(probe, activities, &works);
         bool other_readers = readers(probe) != known; /* others may count with them */
         if (works && !other_readers)
-            return PROBE_WORK;
+            return leader_is_hidden(probe) ? unseen(probe, PROBE_NOTE_UNSEEN_SEVERAL) : PROBE_WORK;
         if (!other_readers)
             break;
         if (round == ROUNDS)
@@ -137,8 +144,7 @@ probe_verdict_t calculator_probe_look(calculator_probe_t *probe) {
         return PROBE_WORK;
     bool waited_for = is_waited_for(activities, looked);
     if (!waited_for) /* the reader may be another one by now: all that have STDIN are looked at the next time */
-        for (int i = 0; i < probe->process_count; i++)
-            probe->processes[i].reads_stdin = false;
+        forget_readers(probe);
     bool more = probe->too_many || (probe->hidden && !waited_for) || probe->stdio[0] == 0;
     return probe_decide(activities, looked, more, &probe->note);
 }

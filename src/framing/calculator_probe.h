@@ -84,9 +84,18 @@ typedef struct {
 typedef struct {
     pid_t tid;
     uint8_t activity; /* probe_activity_t */
+    int number;       /* of its system call; of the interrupted one, where it shows restart_syscall */
+    uint64_t arguments;
+    uint64_t call; /* both, as shown; this and the arguments as hashes */
     uint64_t switches;
-    uint64_t call; /* its whole system call, as a hash */
 } probe_thread_t;
+
+/* Whether a socket only waits for new clients. Reading a table of sockets may take milliseconds. */
+typedef struct {
+    uint64_t inode;
+    int64_t asked_ns;
+    bool listens;
+} probe_socket_t;
 
 /* All zero before the first attach. */
 typedef struct {
@@ -98,6 +107,8 @@ typedef struct {
     probe_process_t processes[PROBE_PROCESSES_MAX]; /* the leader and its descendants, as far as known */
     int process_count;
     bool too_many;       /* they do not all have a place */
+    bool recount;        /* which of them count has to be found anew */
+    int64_t counted_ns;  /* when it was */
     bool hidden;         /* /proc is mounted with hidepid: there may be more than can be seen */
     int64_t newest_pid;  /* all that was started up to this number is known; -1: the number is not to be trusted */
     int64_t checked_pid; /* likewise, but for those that were not there yet when they were looked for: */
@@ -110,6 +121,10 @@ typedef struct {
     probe_thread_t threads[2][PROBE_THREADS_MAX]; /* of the last look, and of this one */
     int thread_count;
     int now; /* which of the two is this look's */
+
+    probe_socket_t sockets[16];
+    int next_socket;
+    int64_t table_read_ns, table_cost_ns; /* as with scans */
 
     pid_t waited_last; /* the thread that was found waiting for STDIN last: looked at first */
     pid_t waited_last_process;

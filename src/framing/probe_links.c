@@ -14,6 +14,8 @@
 #define SURVEY_FDS_MAX 4096
 #define WRITER_SURVEY_AGE_NS 1000000000
 #define SOCKET_TABLE_BYTES_MAX (1 << 20)
+#define SOCKET_AGE_NS 2000000000
+#define TABLE_SHARE 100
 
 bool probe_descriptor(const calculator_probe_t *probe, pid_t pid, int fd, link_kind_t *kind, uint64_t *inode) {
     char name[32], target[128];
@@ -212,22 +214,41 @@ probe_writer_t probe_writer(calculator_probe_t *probe, probe_process_t *process,
 
 typedef struct {
     uint64_t inode;
-    bool listens;
+    bool met, listens;
 } listening_t;
 
 static bool met_listening(void *context, const socket_line_t *socket) {
     listening_t *search = context;
-    if (socket->inode == search->inode)
-        search->listens = socket->listens;
-    return socket->inode != search->inode;
+    search->met = socket->inode == search->inode;
+    search->listens = search->met && socket->listens;
+    return !search->met;
 }
 
-bool probe_socket_listens(const calculator_probe_t *probe, pid_t pid, uint64_t inode) {
-    listening_t search = {inode, false};
-    each_socket(probe, pid, "net/tcp", parse_tcp_socket, met_listening, &search);
-    if (!search.listens)
+/* Answers are kept, and one part in TABLE_SHARE of the time is given to tables at most: until then it is taken for one that
+ * does not listen, which never makes an idle process of a working one. */
+bool probe_socket_listens(calculator_probe_t *probe, pid_t pid, uint64_t inode) {
+    int64_t now_ns = probe_clock_ns();
+    const int places = (int)(sizeof probe->sockets / sizeof probe->sockets[0]);
+    probe_socket_t *known = NULL;
+    for (int i = 0; i < places && known == NULL; i++)
+        if (probe->sockets[i].inode == inode)
+            known = &probe->sockets[i];
+    if (known != NULL && (known->listens || now_ns - known->asked_ns < SOCKET_AGE_NS))
+        return known->listens;
+    if (probe->table_read_ns != 0 && now_ns - probe->table_read_ns < TABLE_SHARE * probe->table_cost_ns)
+        return false;
+    if (known == NULL) {
+        known = &probe->sockets[probe->next_socket];
+        probe->next_socket = (probe->next_socket + 1) % places;
+    }
+    listening_t search = {inode, false, false};
+    each_socket(probe, pid, "net/unix", parse_unix_socket, met_listening, &search);
+    if (!search.met)
+        each_socket(probe, pid, "net/tcp", parse_tcp_socket, met_listening, &search);
+    if (!search.met)
         each_socket(probe, pid, "net/tcp6", parse_tcp_socket, met_listening, &search);
-    if (!search.listens)
-        each_socket(probe, pid, "net/unix", parse_unix_socket, met_listening, &search);
+    probe->table_read_ns = probe_clock_ns();
+    probe->table_cost_ns = probe->table_read_ns - now_ns;
+    *known = (probe_socket_t){inode, probe->table_read_ns, search.listens};
     return search.listens;
 }

@@ -28,4 +28,4 @@ typedef enum { WRITER_UNKNOWN, WRITER_ITSELF, WRITER_COUNTS } probe_writer_t;
 probe_writer_t probe_writer(calculator_probe_t *probe, probe_process_t *process, uint64_t inode);
 
 /* A socket that only waits for new clients. */
-bool probe_socket_listens(const calculator_probe_t *probe, pid_t pid, uint64_t inode);
+bool probe_socket_listens(calculator_probe_t *probe, pid_t pid, uint64_t inode);

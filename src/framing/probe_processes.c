@@ -11,10 +11,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define SCAN_SHARE 50  /* a scan of all processes takes one part in so many of the time at most */
-#define GAP_MAX 4096   /* more new numbers than this: one scan is cheaper */
-#define SCAN_MAX 65536 /* processes of the machine */
-#define SURVEY_AGE_NS 1000000000
+#define SCAN_SHARE 50            /* a scan of all processes takes one part in so many of the time at most */
+#define GAP_MAX 4096             /* more new numbers than this: one scan is cheaper */
+#define SCAN_MAX 65536           /* processes of the machine */
+#define SURVEY_AGE_NS 5000000000 /* which pipes a process has, hardly ever changes but by a fork */
 #define PENDING_NS 1000000000
 #define FUSE_MAGIC 0x65735546
 
@@ -43,12 +43,14 @@ static void add(calculator_probe_t *probe, pid_t pid, const proc_stat_t *stat) {
     }
     memset(process, 0, sizeof *process);
     probe->additions++;
+    probe->recount = true;
     process->pid = pid;
     process->parent = stat->parent;
     process->started_ticks = stat->started_ticks;
 }
 
 void probe_process_forget(calculator_probe_t *probe, int index) {
+    probe->recount = true;
     if (index != --probe->process_count)
         probe->processes[index] = probe->processes[probe->process_count];
 }
@@ -256,6 +258,11 @@ void probe_processes_count(calculator_probe_t *probe) {
         processes[0].bystander = false;
         return;
     }
+    int64_t now_ns = probe_clock_ns();
+    if (!probe->recount && now_ns - probe->counted_ns < SURVEY_AGE_NS)
+        return;
+    probe->recount = false;
+    probe->counted_ns = now_ns;
     bool reader_known = false;
     for (int i = 0; i < count; i++)
         reader_known |= processes[i].reads_stdin;
