@@ -22,11 +22,12 @@ void calculator_probe_attach(calculator_probe_t *probe, const char *proc, pid_t 
     probe->leader = leader;
     memcpy(probe->stdio, stdio, sizeof probe->stdio);
     probe->first_record_ticks = UINT64_MAX;
+    probe_processes_begin(probe);
     link_kind_t kind;
     uint64_t inode;
-    if (probe->stdio[0] == 0 && probe_descriptor(probe, leader, STDIN_FILENO, &kind, &inode) && kind == LINK_PIPE)
+    if (probe->stdio[0] == 0 && probe_descriptor(probe, &probe->processes[0], STDIN_FILENO, &kind, &inode) &&
+        kind == LINK_PIPE)
         probe->stdio[0] = (ino_t)inode;
-    probe_processes_begin(probe);
 }
 
 void calculator_probe_detach(calculator_probe_t *probe) { probe->process_count = 0; }
@@ -115,7 +116,7 @@ static probe_verdict_t unseen(calculator_probe_t *probe, probe_note_t note) {
 }
 
 /* It cannot be seen at all. */
-static bool leader_is_hidden(const calculator_probe_t *probe) {
+static bool leader_is_hidden(calculator_probe_t *probe) {
     proc_stat_t stat;
     return probe->hidden && !probe_process_alive(probe, &probe->processes[0], &stat);
 }
@@ -170,7 +171,7 @@ static probe_reader_t reads_how(calculator_probe_t *probe, probe_process_t *proc
         return PROBE_READER_UNSEEN_ONE;
     for (int i = 0; i < process->stdin_fd_count; i++) {
         probe_open_mode_t mode;
-        if (!probe_open_mode(probe, process->pid, process->stdin_fds[i], &mode)) {
+        if (!probe_open_mode(probe, process, process->stdin_fds[i], &mode)) {
             if (errno == EACCES || errno == EPERM)
                 return PROBE_READER_UNSEEN_ONE;
             process->surveyed_ns = 0; /* closed since */

@@ -58,10 +58,13 @@ typedef struct {
     uint64_t started_ticks; /* since boot */
 
     /* who counts */
+    bool older;       /* was there before the run's first record, whatever the coarse clock of its start says */
     bool reads_stdin; /* was found waiting for STDIN */
     bool counts;      /* as of the last time that was asked */
     bool bystander;   /* an older parent that shares nothing: it counts only while it runs */
     bool unseen;      /* what its threads do could not be looked at */
+
+    pid_t live_thread; /* through which its descriptors are seen where the first thread has ended; 0: the first */
 
     /* its descriptors, as of surveyed_ns (0: not looked at yet) */
     int64_t surveyed_ns;

@@ -55,9 +55,32 @@ void probe_process_forget(calculator_probe_t *probe, int index) {
         probe->processes[index] = probe->processes[probe->process_count];
 }
 
-bool probe_process_alive(const calculator_probe_t *probe, const probe_process_t *process, proc_stat_t *stat) {
+/* The first thread has ended, and others have not. */
+static pid_t another_thread(const calculator_probe_t *probe, pid_t pid) {
+    probe_path_t path = probe_path(probe->proc, pid, 0, "task");
+    DIR *directory = opendir(path.text);
+    pid_t found = 0;
+    const struct dirent *entry;
+    while (directory != NULL && found == 0 && (entry = readdir(directory)) != NULL) {
+        char *end;
+        pid_t tid = (pid_t)strtol(entry->d_name, &end, 10);
+        if (*end == '\0' && tid > 0 && tid != pid)
+            found = tid;
+    }
+    if (directory != NULL)
+        closedir(directory);
+    return found;
+}
+
+bool probe_process_alive(const calculator_probe_t *probe, probe_process_t *process, proc_stat_t *stat) {
     if (!read_stat(probe, process->pid, stat))
         return false;
+    if (stat->state == 'Z' && stat->threads > 1) {
+        pid_t live = another_thread(probe, process->pid);
+        if (live != process->live_thread)
+            process->surveyed_ns = 0;
+        process->live_thread = live;
+    }
     errno = ESRCH;
     return stat->started_ticks == process->started_ticks && stat->state != 'X' &&
            (process->pid == probe->leader || stat->parent == process->parent);
@@ -270,7 +293,8 @@ void probe_processes_count(calculator_probe_t *probe) {
         probe_process_t *process = &processes[i];
         probe_survey(probe, process, SURVEY_AGE_NS);
         process->bystander = false;
-        process->counts = process->reads_stdin || process->started_ticks >= probe->first_record_ticks ||
+        process->counts = process->reads_stdin ||
+                          (process->started_ticks >= probe->first_record_ticks && !process->older) ||
                           process->links_unknown || (!reader_known && process->stdin_fd_count > 0);
     }
     for (bool again = true; again;) {

@@ -30,7 +30,7 @@ static void await(calculator_probe_t *probe, probe_process_t *process, int fd, u
                   bool to_write, bool edge, awaited_t *awaited) {
     link_kind_t kind = LINK_OTHER;
     uint64_t inode = 0;
-    bool open = probe_descriptor(probe, process->pid, fd, &kind, &inode);
+    bool open = probe_descriptor(probe, process, fd, &kind, &inode);
     if (!open || (inode_hint != 0 && inode != 0 && inode != inode_hint)) {
         if (inode_hint == 0 || inode_hint != probe->stdio[0]) {
             awaited->others = true; /* put into an epoll under a number that has been closed since */
@@ -60,14 +60,12 @@ static void await(calculator_probe_t *probe, probe_process_t *process, int fd, u
         else if (writer == WRITER_COUNTS && fd == STDIN_FILENO)
             awaited->input = true;
         return;
-    case LINK_TERMINAL:
-        if (probe_writer(probe, process, LINK_INODE_TERMINAL) == WRITER_UNKNOWN)
-            awaited->others = true;
-        else if (fd == STDIN_FILENO)
-            awaited->input = true;
+    case LINK_TERMINAL: /* the kernel passes on what was written a moment later: both ends at rest do not show it */
+        awaited->others = true;
+        awaited->input |= fd == STDIN_FILENO && probe_writer(probe, process, LINK_INODE_TERMINAL) == WRITER_COUNTS;
         return;
     case LINK_SOCKET:
-        awaited->others = awaited->others || !probe_socket_listens(probe, process->pid, inode);
+        awaited->others = awaited->others || !probe_socket_listens(probe, process, inode);
         return;
     case LINK_EVENTFD:
     case LINK_SIGNALFD:
@@ -84,7 +82,8 @@ static void await_poll(calculator_probe_t *probe, probe_process_t *process, cons
     awaited->others |= wait->count > POLL_FDS_MAX;
     if (count == 0)
         return;
-    if (probe_read_memory(probe->proc, process->pid, wait->set[0], set, count * sizeof set[0]) != 0) {
+    if (probe_read_memory(probe->proc, process->pid, process->live_thread, wait->set[0], set, count * sizeof set[0]) !=
+        0) {
         awaited->others = true;
         return;
     }
@@ -102,7 +101,7 @@ static void await_select(calculator_probe_t *probe, probe_process_t *process, co
     size_t bytes = (count + 63) / 64 * 8; /* an fd_set is made of longs */
     for (int i = 0; i < 3; i++)
         if (wait->set[i] != 0 && bytes > 0 &&
-            probe_read_memory(probe->proc, process->pid, wait->set[i], sets[i], bytes) != 0)
+            probe_read_memory(probe->proc, process->pid, process->live_thread, wait->set[i], sets[i], bytes) != 0)
             awaited->others = true;
     for (size_t fd = 0; fd < count; fd++) {
         bool in[3];
@@ -116,7 +115,7 @@ static void await_select(calculator_probe_t *probe, probe_process_t *process, co
 static void await_epoll(calculator_probe_t *probe, probe_process_t *process, const wait_t *wait, awaited_t *awaited) {
     char name[32], text[EPOLL_TEXT_BYTES];
     snprintf(name, sizeof name, "fdinfo/%d", wait->fd);
-    ssize_t n = probe_read(probe->proc, process->pid, 0, name, text, sizeof text);
+    ssize_t n = probe_read(probe->proc, process->pid, process->live_thread, name, text, sizeof text);
     if (n <= 0 || (size_t)n == sizeof text - 1)
         awaited->others = true;
     const char *rest = text;
@@ -140,7 +139,7 @@ static probe_activity_t activity_of_set(const awaited_t *awaited, bool timed) {
 static probe_activity_t activity_of_read(calculator_probe_t *probe, probe_process_t *process, int fd) {
     link_kind_t kind;
     uint64_t inode;
-    if (!probe_descriptor(probe, process->pid, fd, &kind, &inode) || kind == LINK_OTHER || kind == LINK_EPOLL)
+    if (!probe_descriptor(probe, process, fd, &kind, &inode) || kind == LINK_OTHER || kind == LINK_EPOLL)
         return ACTIVITY_WORKS; /* a file, a device */
     awaited_t awaited = {false, false, false, false};
     await(probe, process, fd, 0, true, false, false, &awaited);
@@ -156,8 +155,7 @@ static probe_activity_t activity_of_call(calculator_probe_t *probe, probe_proces
     case WAIT_READ:
         return activity_of_read(probe, process, wait.fd);
     case WAIT_SPLICE:
-        return probe_descriptor(probe, process->pid, wait.fd, &kind, &inode) && kind == LINK_PIPE &&
-                       inode == probe->stdio[0]
+        return probe_descriptor(probe, process, wait.fd, &kind, &inode) && kind == LINK_PIPE && inode == probe->stdio[0]
                    ? ACTIVITY_WAITS
                    : ACTIVITY_WORKS;
     case WAIT_POLL:
@@ -183,7 +181,7 @@ static probe_activity_t activity_of_call(calculator_probe_t *probe, probe_proces
 /* A 32-bit program's system calls have other numbers. */
 static bool is_32_bit(const calculator_probe_t *probe, const probe_process_t *process) {
     unsigned char header[EI_CLASS + 2];
-    return probe_read(probe->proc, process->pid, 0, "exe", (char *)header, sizeof header) ==
+    return probe_read(probe->proc, process->pid, process->live_thread, "exe", (char *)header, sizeof header) ==
                (ssize_t)sizeof header - 1 &&
            header[EI_CLASS] == ELFCLASS32;
 }
@@ -384,7 +382,7 @@ static int helper_threads(const calculator_probe_t *probe, pid_t pid, int64_t co
     return found;
 }
 
-bool probe_helper_read(const calculator_probe_t *probe, const probe_process_t *process, probe_helper_t *helper) {
+bool probe_helper_read(const calculator_probe_t *probe, probe_process_t *process, probe_helper_t *helper) {
     proc_stat_t stat;
     *helper = (probe_helper_t){0, false, false};
     if (!probe_process_alive(probe, process, &stat)) {

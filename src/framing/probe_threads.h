@@ -22,7 +22,7 @@ typedef struct {
 } probe_helper_t;
 
 /* false: it has ended. */
-bool probe_helper_read(const calculator_probe_t *probe, const probe_process_t *process, probe_helper_t *helper);
+bool probe_helper_read(const calculator_probe_t *probe, probe_process_t *process, probe_helper_t *helper);
 
 /* Whether all its threads are parked, or wait for input of the process. */
 bool probe_helper_is_parked(calculator_probe_t *probe, probe_process_t *process);

@@ -25,7 +25,10 @@ void driver_free(driver_t *driver) {
 }
 
 void driver_first_record(driver_t *driver) { calculator_probe_first_record(&driver->probe); }
-void driver_set_first_record(driver_t *driver, uint64_t ticks) { driver->probe.first_record_ticks = ticks; }
+void driver_set_first_record(driver_t *driver, uint64_t ticks) {
+    driver->probe.first_record_ticks = ticks;
+    driver->probe.recount = true;
+}
 int driver_look(driver_t *driver) { return (int)calculator_probe_look(&driver->probe); }
 int driver_reader(driver_t *driver) { return (int)calculator_probe_reader(&driver->probe); }
 int driver_note(const driver_t *driver) { return (int)driver->probe.note; }
