@@ -160,6 +160,7 @@ static bool rests(calculator_probe_t *probe, probe_process_t *process, bool *is_
     if (!rested) {
         process->parked_reader = probe_helper_is_parked(probe, process);
         process->ran_reader = now.ran;
+        *is_unseen |= process->unseen;
     }
     return rested;
 }

@@ -417,6 +417,7 @@ bool probe_helper_is_parked(calculator_probe_t *probe, probe_process_t *process)
     for (int i = 0; i < count && parked; i++) {
         probe_thread_t thread = {.tid = tids[i]};
         probe_activity_t activity = read_activity(probe, process, &thread);
+        process->unseen = activity == ACTIVITY_UNSEEN;
         parked = activity == ACTIVITY_PARKED || activity == ACTIVITY_INPUT || activity == ACTIVITY_ENDED;
     }
     return parked;
