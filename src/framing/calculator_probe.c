@@ -65,6 +65,7 @@ static int look_at_all(calculator_probe_t *probe, process_activity_t *activities
     int looked = 0;
     bool searching = !reader_is_known(probe);
     probe->now = 1 - probe->now;
+    probe->listing++;
     probe->thread_count = 0;
     *works = false;
     for (int i = 0; i < probe->process_count; i++) {

@@ -77,7 +77,7 @@ typedef struct {
 
     /* its threads, in the probe's `threads`, as of a look */
     int first_thread, thread_count;
-    int64_t listed_look;
+    int64_t listing; /* the one they stand in */
 
     /* what it had run when it was looked at last: context switches of all threads, or CPU time of one that is unseen */
     uint64_t ran_look, ran_reader;
@@ -124,6 +124,7 @@ typedef struct {
     probe_thread_t threads[2][PROBE_THREADS_MAX]; /* of the last look, and of this one */
     int thread_count;
     int now; /* which of the two is this look's */
+    int64_t listing;
 
     probe_socket_t sockets[16];
     int next_socket;

@@ -292,8 +292,8 @@ static bool add_thread(calculator_probe_t *probe, probe_process_t *process, prob
 /* Its threads' numbers. false: they are too many, or may not be looked at. */
 static bool list_threads(calculator_probe_t *probe, probe_process_t *process, int64_t known_count) {
     const probe_thread_t *before = probe->threads[1 - probe->now] + process->first_thread;
-    int count_before = process->listed_look == probe->looks - 1 ? process->thread_count : 0;
-    process->listed_look = probe->looks;
+    int count_before = process->listing == probe->listing - 1 ? process->thread_count : 0;
+    process->listing = probe->listing;
     process->first_thread = probe->thread_count;
     process->thread_count = 0;
     if (known_count == count_before) { /* the same, if all of them are still there */
@@ -353,7 +353,7 @@ bool probe_threads_read(calculator_probe_t *probe, probe_process_t *process, pro
         }
         if (threads[i].activity == ACTIVITY_ENDED && threads[i].tid != process->pid) {
             activity->threads[ACTIVITY_WORKS]++; /* and another one may have begun: the list is not that of now */
-            process->listed_look = 0;
+            process->listing = 0;
         }
     }
     if (process->unseen) {
