@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from tests.probe.driver import Note, Probe, Verdict
 
@@ -53,7 +54,7 @@ class Calculator:
             os.close(stdout)
         self.probe: Probe | None = None if library is None else Probe(library, self.process.pid, self.inodes)
 
-    def __enter__(self) -> Calculator:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -71,18 +72,23 @@ class Calculator:
             self.probe.close()
 
     def send(self, line: bytes = b"x\n") -> None:
+        """One record."""
         os.write(self.stdin, line)
 
     def has_taken_all(self) -> bool:
+        """Nothing is left in STDIN."""
         return unread(self.stdin) == 0
 
     def has_answered(self) -> bool:
+        """Something is in STDOUT."""
         return unread(self.stdout) > 0
 
     def take_answer(self) -> bytes:
+        """Waits for it."""
         return os.read(self.stdout, 1 << 16)
 
     def look(self) -> tuple[Verdict, Note]:
+        """One look, with its note."""
         assert self.probe is not None
         return self.probe.look(), self.probe.note
 

@@ -73,13 +73,16 @@ class Probe:
         self._driver = library.driver_new(os.fsencode(proc), leader, (ctypes.c_uint64 * 3)(*stdio))
 
     def look(self) -> Verdict:
+        """See ``calculator_probe_look``."""
         return Verdict(self._library.driver_look(self._driver))
 
     def reader(self) -> Reader:
+        """See ``calculator_probe_reader``."""
         return Reader(self._library.driver_reader(self._driver))
 
     @property
     def note(self) -> Note:
+        """Of the last look."""
         return Note(self._library.driver_note(self._driver))
 
     @property
@@ -88,12 +91,14 @@ class Probe:
         return int(self._library.driver_scans(self._driver))
 
     def first_record(self, at_ticks: int | None = None) -> None:
+        """Now, or (in a tree) when it was."""
         if at_ticks is None:
             self._library.driver_first_record(self._driver)
         else:
             self._library.driver_set_first_record(self._driver, at_ticks)
 
     def processes(self) -> dict[int, str]:
+        """Those that are known, and whether they count."""
         kinds = ("ignored", "counts", "bystander")
         count = self._library.driver_processes(self._driver)
         return {
@@ -102,4 +107,5 @@ class Probe:
         }
 
     def close(self) -> None:
+        """Give it back."""
         self._library.driver_free(self._driver)

@@ -157,16 +157,15 @@ SETS = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "untimed", "expected"), SETS)
+@pytest.mark.parametrize("case", SETS)
 @pytest.mark.parametrize("how", ["poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2"])
 def test_a_set_of_descriptors(
     how: str,
-    wanted: list[tuple[str, int]],
-    untimed: bool,
-    expected: tuple[Verdict, Note],
+    case: tuple[list[tuple[str, int]], bool, tuple[Verdict, Note]],
     library: ctypes.CDLL,
     tmp_path: Path,
 ) -> None:
+    wanted, untimed, expected = case
     tree = with_things()
     numbered = [(NUMBERS[name], events) for name, events in wanted]
     if "select" in how:
@@ -178,7 +177,9 @@ def test_a_set_of_descriptors(
         tree.memory(100, b"\0" * 64 + sets[0] + sets[1])
         shown = call(SELECT if how == "select" else PSELECT6, 64, 64, 72, 0, 0 if untimed else 0x3000)
     elif "epoll" in how:
-        entries = "".join(f"tfd: {fd:8d} events: {events | 0x18:8x} data: 0 pos:0 ino:0 sdev:d\n" for fd, events in numbered)
+        entries = "".join(
+            f"tfd: {fd:8d} events: {events | 0x18:8x} data: 0 pos:0 ino:0 sdev:d\n" for fd, events in numbered
+        )
         tree.fd(100, 70, "anon_inode:[eventpoll]", more=entries)
         number, last = {
             "epoll_wait": (EPOLL_WAIT, FOREVER if untimed else 1000),

@@ -68,7 +68,9 @@ def test_what_is_shared(
 def test_what_is_shared_with_one_that_counts_counts(library: ctypes.CDLL, tmp_path: Path) -> None:
     tree = MadeUp()
     for pid in (100, 101, 102):
-        tree.process(pid, None if pid == 100 else ["running" if pid == 102 else READS_3], parent=1 if pid == 100 else 100)
+        tree.process(
+            pid, None if pid == 100 else ["running" if pid == 102 else READS_3], parent=1 if pid == 100 else 100
+        )
     tree.fd(100, 5, "pipe:[2001]", flags=1)
     tree.fd(101, 3, "pipe:[2001]")
     tree.fd(101, 5, "pipe:[2002]", flags=1)

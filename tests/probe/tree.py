@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,12 +23,15 @@ class Tree:
 
     @classmethod
     def load(cls, path: Path) -> Tree:
+        """From a file."""
         return cls(**json.loads(path.read_text()))
 
     def save(self, path: Path) -> None:
+        """To a file that diffs well."""
         path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n")
 
     def put_down(self, root: Path) -> Path:
+        """As files and links below ``root``."""
         for name, text in self.files.items():
             _made(root / name).write_text(text)
         for name, content in self.hex_files.items():
@@ -36,8 +40,9 @@ class Tree:
             _made(root / name).symlink_to(target)
         return root
 
-    def probe(self, library: object, root: Path) -> Probe:
-        probe = Probe(library, self.leader, self.stdio, self.put_down(root))  # type: ignore[arg-type]
+    def probe(self, library: ctypes.CDLL, root: Path) -> Probe:
+        """A probe that looks at it."""
+        probe = Probe(library, self.leader, self.stdio, self.put_down(root))
         probe.first_record(self.first_record_ticks)
         return probe
 
@@ -81,13 +86,15 @@ class MadeUp(Tree):
         self.fd(pid, 0, f"pipe:[{STDIN}]")
         self.fd(pid, 1, f"pipe:[{STDOUT}]", flags=1)
 
-    def fd(self, pid: int, number: int, target: str, flags: int = 0, more: str = "") -> None:
+    def fd(self, pid: int, number: int, target: str, *, flags: int = 0, more: str = "") -> None:
+        """One descriptor; ``more``: lines of its fdinfo."""
         self.links[f"{pid}/fd/{number}"] = target
         self.files[f"{pid}/fdinfo/{number}"] = f"pos:\t0\nflags:\t0{flags:o}\nmnt_id:\t1\n{more}"
 
     def memory(self, pid: int, content: bytes) -> None:
+        """From address 0 on."""
         self.hex_files[f"{pid}/mem"] = content.hex()
 
 
-def stat_line(pid: int, state: str, parent: int, threads: int, started: int, cpu_ticks: int = 5) -> str:
+def stat_line(pid: int, state: str, parent: int, threads: int, started: int, *, cpu_ticks: int = 5) -> str:
     return f"{pid} (a (b) c) {state} {parent} 1 1 0 -1 0 0 0 0 0 {cpu_ticks} 1 0 0 20 0 {threads} 0 {started} 1 1 1\n"
