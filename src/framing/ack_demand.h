@@ -72,7 +72,7 @@ typedef struct {
 static void demand_attach(demand_t *d, pid_t leader, const ino_t stdio[3], int64_t ahead_ns, int64_t position) {
     calculator_probe_attach(&d->probe, "/proc", leader, stdio);
     write_marks_reset(&d->marks, position);
-    batches_reset(&d->batches, ahead_ns, position);
+    batches_reset(&d->batches, ahead_ns, d->idle_ns, position);
     d->from = d->done = position;
     d->reader = PROBE_READER_ONE;
     d->by_rest = d->overdue = false;
