@@ -22,12 +22,12 @@ from .harness import NotRunError, Workshop
 from .kinds import Kind, Promise
 
 _PROGRESS_DEADLINE_S = 60.0
-_FILLER = "x" * 400
+_FILLER = b"x" * 400
 
 
 def values(first: int, count: int) -> list[bytes]:
     """Numbered records of many sizes."""
-    return [b"%d %s" % (number, _FILLER[: number * 37 % 400].encode()) for number in range(first, first + count)]
+    return [b"%08d %s" % (number, _FILLER[: number * 37 % 400]) for number in range(first, first + count)]
 
 
 class KillRun:

@@ -25,7 +25,8 @@ class Kind:
 
     ``side``: it notes each line it has handled in a log of its own; else its STDOUT alone shows that. ``out``: so
     does its STDOUT. ``hidden``: whoever watches it may not trace. ``idle_ms`` is ACK_IDLE, and shorter than the
-    default where waiting for it makes up the run. ``records`` are some seconds' work.
+    default where waiting for it makes up the run. ``records`` are some seconds' work. ``window`` is
+    MAX_IN_FLIGHT_RECORDS, where a batch of it is one of the slow ones; 0: any.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Kind:
     root: bool = False
     idle_ms: int = 1000
     records: int = 3000
+    window: int = 0
 
 
 def _python(name: str, *arguments: str, **more: object) -> Kind:
@@ -89,7 +91,7 @@ _ALL: Final = (
     _shell("bash", f'while read -r line; do {_ECHO}; done 3>>"$SIDE"', shell="bash"),
     Kind("perl", ("perl", "-ne", 'BEGIN{$|=1;open S,">>",$ENV{SIDE}} print; syswrite S,$_'), ("perl",)),
     Kind("cat", ("cat",), ("cat",), side=False),
-    Kind("grep", ("grep", "--line-buffered", ""), ("grep",), side=False),
+    Kind("grep", ("grep", "--line-buffered", "."), ("grep",), side=False),
     Kind("sed", ("sed", "-u", "s/\t/ /"), ("sed",), side=False),
     Kind("awkW", ("mawk", "-W", "interactive", "{print; fflush()}"), ("mawk",), side=False),
     _python("slow1", "slow", ".001", records=900),
@@ -108,10 +110,12 @@ _ALL: Final = (
     # more threads than one
     _python("metrics", "metrics", records=240),
     _c("threads"),
+    _python("executor", "executor", records=900),
     _java("javapool", "Pool"),
     _go("gonet", "net", records=240),
     # event loops
     Kind("node", ("node", f"{PROGRAMS}/echo.js"), ("node",), idle_ms=200),
+    Kind("nodefetch", ("node", f"{PROGRAMS}/fetch.js"), ("node",), idle_ms=200, records=240, window=2000),
     _python("asyncio", "asyncio_", idle_ms=200),
     _python("select", "loop", idle_ms=200),
     # more processes than one

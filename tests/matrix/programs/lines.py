@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import http.server
 import multiprocessing
 import os
@@ -86,6 +87,14 @@ def metrics() -> None:
     for line in sys.stdin:
         time.sleep(random.choice((0, 0, 0.001, 0.02)))
         answer(line)
+
+
+def executor() -> None:
+    """Each line is worked on by a pool's thread, which sleeps or asks somebody, while the main thread waits for it."""
+    with concurrent.futures.ThreadPoolExecutor(2) as workers:
+        for line in sys.stdin:
+            workers.submit(time.sleep, random.choice((0, 0, 0.001, 0.01))).result()
+            answer(line)
 
 
 def backoff(wait_s: str) -> None:
