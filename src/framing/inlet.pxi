@@ -63,6 +63,7 @@ cdef void inlet_give_up(inlet_t *s) noexcept nogil:
     s.revoking = NULL
     if not rdk.assignment_lost(s.rk):
         inlet_store(s)
+    inlet_end_attempts(s, partitions)
     for i in range(partitions.cnt):
         if s.transactional and s.ledger.partitions[partitions.elems[i].partition].in_flight > 0:
             s.abort_owed = True
@@ -104,6 +105,7 @@ cdef void on_rebalance(rd_kafka_t *rk, int event, rd_kafka_topic_partition_list_
     if event == RDK_ERR__ASSIGN_PARTITIONS:
         for i in range(partitions.cnt):
             ledger_assign(&s.ledger, partitions.elems[i].partition)
+            inlet_begin_attempt(s, partitions.elems[i].partition)
         s.assigned += partitions.cnt
         inlet_expect(s, partitions)
         if partitions.cnt > 0:
@@ -158,6 +160,8 @@ cdef void inlet_take(inlet_t *s) noexcept nogil:
         others = m.key_len * (1 + s.propagate_key)      # one that is carried is copied
         others += header_bytes(m, s.taken[i + 1] if i + 1 < n else NULL)
         ledger_append(&s.ledger, m, <const uint8_t *>m.payload, m.len, others, m.partition, m.offset, s.newlines)
+        if s.fresh > 0 and m.partition < s.attempts_count and s.attempts[m.partition].state == ATTEMPT_FRESH:
+            inlet_first_record(s, s.ledger.tail - 1)
 
 
 cdef bint inlet_write(inlet_t *s, int64_t now_ns) noexcept nogil:
@@ -180,6 +184,8 @@ cdef bint inlet_write(inlet_t *s, int64_t now_ns) noexcept nogil:
         return inlet_write_marker(s, now_ns)
     if s.transactional and cut_state(&s.progress.cut) == CUT_ANYWHERE:
         limit = unfinished
+    if s.firsts > 0 or s.notes_awaited or s.notes_due > 0 or s.notes_to_clear or s.careful_until > 0:
+        limit = inlet_noted_limit(s, limit, now_ns)
     limit = inlet_fed_limit(s, limit)
     if s.propagate_key:
         limit = inlet_note_keys(s, limit)
@@ -223,6 +229,8 @@ cdef int64_t inlet_note_keys(inlet_t *s, int64_t limit) noexcept nogil:
 cdef void inlet_written(inlet_t *s, size_t size, int64_t limit, int64_t now_ns) noexcept nogil:
     cdef bint marked = s.ledger.unmarked == 0
     s.lines_written += ledger_written(&s.ledger, size, limit)
+    if s.ledger.count == LEDGER_COUNT_LINES:
+        progress_write_lines(s.progress, ledger_lines_written(&s.ledger))
     if marked:
         s.unmarked_since_ns = now_ns
 
@@ -264,6 +272,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     cdef int64_t now_ns = monotonic_ns()
     cdef int64_t sample_ns, wait_ns = IDLE_TIMEOUT_MS * MS
     cdef int64_t cut_ns = 0
+    cdef int64_t notes_ns
     cdef rd_kafka_message_t *m
     cdef bint used_up = True
     cdef int i
@@ -281,6 +290,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
         return -1
     inlet_find_places(s, now_ns)
     inlet_identify(s, now_ns)
+    inlet_take_notes(s, now_ns)
     inlet_post_letters(s)
     for i in range(WRITES_A_ROUND):
         inlet_acknowledge(s)
@@ -303,7 +313,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     progress_set_window_full(s.progress, s.ledger.cursor == s.ledger.tail and ledger_room(&s.ledger) <= 0)
     if s.revoking != NULL and (now_ns >= s.revoke_deadline_ns or inlet_drained(s)):
         inlet_give_up(s)
-    if now_ns >= s.next_store_ns:
+    if now_ns >= s.next_store_ns and s.careful_until == 0:
         inlet_store(s)
         s.next_store_ns = now_ns + STORE_INTERVAL_NS
     if s.closing and s.ledger.cursor_bytes == 0 and not inlet_owes_lines(s) and not inlet_has_unmarked(s):
@@ -321,6 +331,9 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     sample_ns = inlet_fed_again_ns(s)
     if sample_ns > 0:
         wait_ns = min(wait_ns, sample_ns)
+    notes_ns = inlet_notes_due_ns(s, now_ns)
+    if notes_ns > 0:
+        wait_ns = min(wait_ns, notes_ns)
     if s.ledger.fence_count > 0 or s.ledger.answered > s.ledger.head:
         wait_ns = min(wait_ns, STORE_INTERVAL_NS)
     if s.revoking != NULL:
@@ -389,6 +402,8 @@ cdef void inlet_close(inlet_t *s) noexcept nogil:
     offsets_question_end(&s.question)
     rdk.queue_io_event_enable(queue, -1, NULL, 0)
     rdk.queue_destroy(queue)
+    rdk.queue_io_event_enable(s.notes, -1, NULL, 0)
+    rdk.queue_destroy(s.notes)
     inlet_destroy_client(rk, s.records, s.consumer_queue, s.answers)
 
 
@@ -504,6 +519,7 @@ cdef class Inlet:
         s.commit_ahead = commit_ahead
         s.transactional = transactional
         s.commit_target = -1
+        s.poison_max_attempts = 1000000
         if notices_open(&s.client.notices) != 0:
             raise OSError(errno, "eventfd")
         turnstile_open(&s.gate)
@@ -521,9 +537,11 @@ cdef class Inlet:
         rdk.poll_set_consumer(s.rk)
         s.records = rdk.queue_new(s.rk)
         s.answers = rdk.queue_new(s.rk)
+        s.notes = rdk.queue_new(s.rk)
         s.unplaced = rdk.topic_partition_list_new(16)
         s.consumer_queue = rdk.queue_get_consumer(s.rk)
         rdk.queue_io_event_enable(s.answers, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
+        rdk.queue_io_event_enable(s.notes, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
         rdk.queue_io_event_enable(s.records, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
         rdk.queue_io_event_enable(s.consumer_queue, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
         progress_set_inlet(s.progress, s.wake_fd)
@@ -533,10 +551,13 @@ cdef class Inlet:
             if self.s.rk != NULL:       # it never ran
                 progress_unset_inlet(self.s.progress, self.s.wake_fd)
                 with nogil:
+                    rdk.queue_io_event_enable(self.s.notes, -1, NULL, 0)
+                    rdk.queue_destroy(self.s.notes)
                     inlet_destroy_client(self.s.rk, self.s.records, self.s.consumer_queue, self.s.answers)
             if self.s.unplaced != NULL:
                 rdk.topic_partition_list_destroy(self.s.unplaced)
             ledger_close(&self.s.ledger)
+            free(self.s.attempts)
             free(self.s.taken)
             free(self.s.iov)
             close_if_open(self.s.stdin_fd)
@@ -582,6 +603,7 @@ cdef class Inlet:
         s.attached = True
         if s.ledger.count == LEDGER_COUNT_LINES:
             s.mark_before = s.ledger.mark = progress_mark_expected(s.progress)
+            progress_write_lines(s.progress, s.ledger.mark)
         else:
             s.ledger.mark = progress_mark_issued(s.progress)    # of an inlet before this one
         inlet_forget_marker(s)
@@ -602,6 +624,20 @@ cdef class Inlet:
         self.s.exited = True
         self.s.read_until = inlet_read_until(self.s)
         self.leave()
+
+    def broke_rule(self) -> bool:
+        """After the outlet took the run's STDOUT to its end, before ``detach``: whether it broke the `line` rule.
+
+        Such a run says nothing of the record that was first in it.
+        """
+        self.enter()
+        if self.s.ledger.count == LEDGER_COUNT_LINES:
+            # Lines that wait for a topic are not framed yet.
+            inlet_look_for_surplus(self.s, max(progress_mark_framed(self.s.progress),
+                                               progress_mark_expected(self.s.progress)))
+        broke = self.s.rule_broken
+        self.leave()
+        return broke
 
     def detach(self, *, bint finished) -> int:
         """The run is over, and its STDOUT was taken to the end. Return how many records the next run gets again.
@@ -671,6 +707,16 @@ cdef class Inlet:
             snprintf(s.poison_why, sizeof(s.poison_why), "%s", <const char *>reason)
         s.alone_until = 0
         s.more = True
+        self.leave()
+
+    def judge_by(self, int max_attempts, *, bint dead_letters) -> None:
+        """How often a record may have been alone when the Supervisor itself ended, and whether it has a place to go.
+
+        In force for partitions of which no record was taken yet.
+        """
+        self.enter()
+        self.s.poison_max_attempts = max_attempts
+        self.s.has_dead_letters = dead_letters
         self.leave()
 
     def forget(self) -> None:
@@ -774,6 +820,7 @@ cdef class Inlet:
             "echo_owed": s.echo_owed,
             "rule_broken": s.rule_broken,
             "written_alone": s.alone_until > 0,
+            "written_carefully": s.careful_until > 0,
             "dead_in_flight": s.ledger.dead,
             "lines_in_flight": ledger_lines_in_flight(&s.ledger),
             "stdin_unread_bytes": unread,

@@ -112,4 +112,5 @@ cdef void inlet_place(inlet_t *s, rd_kafka_topic_partition_list_t *known,
         rdk.topic_partition_set_leader_epoch(place, rdk.topic_partition_get_leader_epoch(committed))
     else:
         place.offset = s.first_offset
+    inlet_know_attempt(s, committed)
     rdk.topic_partition_list_del(s.unplaced, s.topic, committed.partition)

@@ -51,6 +51,21 @@ cdef extern from "ack_demand.h" nogil:
     int64_t demand_look(demand_t *, const demand_seen_t *)
     int demand_note(const demand_t *)
 
+cdef extern from "attempts.h" nogil:
+    enum:
+        ATTEMPTS_BYTES, ATTEMPTS_MAX
+        ATTEMPT_NONE, ATTEMPT_FRESH, ATTEMPT_FIRST, ATTEMPT_DUE, ATTEMPT_SENT, ATTEMPT_NOTED, ATTEMPT_BURIED
+    ctypedef struct attempt_t:
+        int64_t committed, first, clearing
+        int64_t own_first
+        int32_t before, attempts
+        int state
+    size_t attempts_format(char *, int64_t, int32_t)
+    bint attempts_parse(const void *, size_t, int64_t *, int32_t *)
+    void attempt_begin(attempt_t *)
+    void attempt_know(attempt_t *, int64_t, const void *, size_t)
+    void attempt_sent(attempt_t *)
+
 
 cdef struct inlet_t:
     client_t client             # first: callbacks find it through the client's opaque
@@ -105,6 +120,18 @@ cdef struct inlet_t:
     int64_t read_until          # of the run that ended last: it read something of each record before this one
     int64_t alone_until         # records before this one are written alone, one of them ends the Calculator; 0: none is
     char poison_why[240]        # of the last one found
+    # attempts that survive us: see inlet_attempts.pxi
+    attempt_t *attempts
+    int32_t attempts_count
+    int32_t fresh, firsts, notes_due    # partitions in these states
+    bint notes_to_clear, notes_awaited, notes_failure_told
+    int notes_sent              # commits that are not answered
+    rd_kafka_queue_t *notes     # their answers
+    int64_t notes_deadline_ns, notes_again_ns
+    int64_t careful_until       # records before this one are written alone, and noted before; 0: none is
+    int64_t careful_end_ns
+    int poison_max_attempts
+    bint has_dead_letters
     int64_t keys_until, keys_mark   # the keys of records before this one are noted, up to this mark; 0: none is
     # orders
     bint paused, draining, stopping

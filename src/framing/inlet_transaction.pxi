@@ -37,6 +37,7 @@ cdef int64_t inlet_transact(inlet_t *s, int64_t now_ns) noexcept nogil:
     if now_ns < s.next_cut_ns:
         return s.next_cut_ns - now_ns
     s.next_cut_ns = now_ns + (COMMIT_SOON_NS if s.draining or s.closing or s.revoking != NULL or s.alone_until > 0
+                              or s.careful_until > 0
                               or s.ledger.dead > 0 else COMMIT_INTERVAL_NS)
     if cut_move(cut, CUT_NONE, CUT_ANYWHERE if inlet_may_cut_anywhere(s) else CUT_ASKED):
         progress_wake_outlet(s.progress)
@@ -60,8 +61,7 @@ cdef void inlet_hand_offsets(inlet_t *s) noexcept nogil:
     cdef int64_t *below
     cdef int32_t i
     if s.ledger.count == LEDGER_COUNT_LINES:
-        if s.attached and not s.rule_broken and cut.mark > s.ledger.mark:
-            inlet_break_rule(s, b"more than one for each")
+        inlet_look_for_surplus(s, cut.mark)
         if s.rule_broken:
             inlet_abort(s, CUT_DELIVERED, b"the rule of ACK_MODE=line was broken")
             return

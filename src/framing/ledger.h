@@ -87,6 +87,7 @@ typedef struct {
         unposted;         /* entries that have a dead letter instead of a line, and those of them that are to get it */
     int64_t letters_from; /* every dead entry before this one has its letter */
     size_t cursor_bytes;  /* bytes of the entry at cursor that are written already */
+    int64_t begun_lines;  /* counting lines: whole lines among them */
     int64_t written;      /* position in the STDIN byte stream */
     int64_t
         mark; /* of the last whole line written, counted on from the lines that came out so far; or of the last marker */
@@ -323,6 +324,31 @@ static inline int64_t ledger_lines_of(const ledger_entry_t *e) {
     return lines;
 }
 
+/* Whole lines among `size` bytes of the entry at the cursor, from `cursor_bytes` on, its last byte not among them. Where
+ * newlines are written as spaces there are none. */
+static inline int64_t ledger_lines_in(const ledger_t *l, size_t size) {
+    const ledger_entry_t *e = ledger_at(l, l->cursor);
+    int64_t lines = 0;
+    if (l->count != LEDGER_COUNT_LINES || !(e->flags & LEDGER_SEVERAL_LINES))
+        return 0;
+    const uint8_t *at = e->payload + l->cursor_bytes, *end = at + size;
+    while (at < end && (at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+        lines++;
+        at++;
+    }
+    return lines;
+}
+
+/* Counting lines: how many whole lines are written, counted on as the mark is. Those of a record that is begun are among
+ * them: the Calculator may have answered them. */
+static inline int64_t ledger_lines_written(const ledger_t *l) { return l->mark + l->begun_lines; }
+
+/* The entry at the cursor is no longer begun. */
+static inline void ledger_unbegin(ledger_t *l) {
+    l->cursor_bytes = 0;
+    l->begun_lines = 0;
+}
+
 /* The entry at the cursor is written; `position` is that of STDIN behind it. */
 static inline void ledger_pass(ledger_t *l, int64_t position) {
     ledger_entry_t *e = ledger_at(l, l->cursor);
@@ -338,7 +364,7 @@ static inline void ledger_pass(ledger_t *l, int64_t position) {
         l->unmarked++;
         break;
     }
-    l->cursor_bytes = 0;
+    ledger_unbegin(l);
     l->cursor++;
 }
 
@@ -356,6 +382,7 @@ static inline int64_t ledger_written(ledger_t *l, size_t bytes, int64_t limit) {
     while (l->cursor < limit) {
         size_t left = ledger_at(l, l->cursor)->line_bytes - l->cursor_bytes;
         if (bytes < left) {
+            l->begun_lines += ledger_lines_in(l, bytes);
             l->cursor_bytes += bytes;
             break;
         }
@@ -450,7 +477,7 @@ static inline ledger_entry_t *ledger_pop(ledger_t *l) {
 static int64_t ledger_restart(ledger_t *l) {
     int64_t again = l->cursor - l->answered + (l->cursor_bytes > 0);
     l->cursor = l->answered;
-    l->cursor_bytes = 0;
+    ledger_unbegin(l);
     l->unmarked = 0;
     for (int64_t i = l->cursor; i < l->tail; i++) {
         ledger_entry_t *e = ledger_at(l, i);
@@ -506,7 +533,7 @@ static inline int64_t ledger_settle_marks(ledger_t *l, int64_t mark) {
 /* What was written, the record that was begun included, counts as done. Returns the sequence number up to which. */
 static inline int64_t ledger_forfeit(ledger_t *l) {
     l->cursor += l->cursor_bytes > 0;
-    l->cursor_bytes = 0;
+    ledger_unbegin(l);
     l->unmarked = 0;
     l->answered = l->cursor;
     l->fence_count = 0;

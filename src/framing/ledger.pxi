@@ -45,6 +45,8 @@ cdef extern from "ledger.h" nogil:
     void ledger_drain(ledger_t *, int32_t, int64_t)
     void ledger_revoke(ledger_t *, int32_t, int64_t)
     void ledger_append(ledger_t *, void *, const uint8_t *, size_t, size_t, int32_t, int64_t, newlines_t)
+    bint ledger_owns(const ledger_t *, const ledger_entry_t *)
+    void ledger_bury(ledger_t *, ledger_entry_t *, unsigned)
     void ledger_posted(ledger_t *, ledger_entry_t *, int64_t)
     void ledger_acknowledge(ledger_t *, int64_t)
     int64_t ledger_fit(const ledger_t *, int64_t, int64_t, bint, int64_t)
@@ -52,6 +54,7 @@ cdef extern from "ledger.h" nogil:
     void ledger_skip(ledger_t *, int64_t)
     int64_t ledger_written(ledger_t *, size_t, int64_t)
     int64_t ledger_mark(ledger_t *)
+    int64_t ledger_lines_written(const ledger_t *)
     int ledger_answer(ledger_t *, int64_t)
     void ledger_fence(ledger_t *, int64_t)
     int64_t ledger_settle(ledger_t *, int64_t)
@@ -190,6 +193,11 @@ cdef class Ledger:
     def deliver(self, int64_t stdout_position) -> list[tuple[int, int]]:
         """STDOUT is delivered up to a position; return (partition, offset) of the records acknowledged by that."""
         return self.pop_to(ledger_settle(&self.ledger, stdout_position))
+
+    @property
+    def lines_written(self) -> int:
+        """Counting lines: whole lines written, those of a record that is begun among them, counted on as marks are."""
+        return ledger_lines_written(&self.ledger)
 
     def mark(self) -> int:
         """A marker line follows what was written; return its number. Only between two records."""

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define NOTICES 256
-#define NOTICE_TEXT_BYTES 240
+#define NOTICE_TEXT_BYTES 480
 #define NOTICES_FOR_STATE 64 /* slots kept for the changes of state */
 
 typedef enum {
@@ -35,7 +35,9 @@ typedef enum {
     NOTICE_CLEARED, /* all records that were written alone, because one of them ends the Calculator, were answered */
     NOTICE_NOT_ALONE, /* they are written as usual again: where nothing shows a rest, none is known to be answered alone */
     NOTICE_LETTER_REFUSED, /* the dead letter stream does not take a record; code is librdkafka's */
-    NOTICE_CLOSED,         /* the thread is done and its client destroyed */
+    NOTICE_SURVIVED_SUSPECT, /* earlier instances, code of them, ended with this record of a partition first: text says which */
+    NOTICE_SURVIVED_POISON, /* likewise, with it alone: it becomes a dead letter */
+    NOTICE_CLOSED,          /* the thread is done and its client destroyed */
 } notice_kind_t;
 
 typedef struct {

@@ -371,6 +371,8 @@ cdef class Outlet:
         self.enter()
         s.ended = s.ended_told = s.to_the_end = False
         s.unmarked = 0
+        s.first_owed = True
+        surplus_begin(&s.progress.surplus)
         if s.begin == s.end:
             s.skipping = False      # else the end of a line over the limit is still in the buffer
         s.seal_owed = True

@@ -83,6 +83,7 @@ cdef struct outlet_t:
     size_t capacity, begin, scanned, end
     size_t dropped                  # bytes behind a line in the buffer that were read and are not in it any more
     int64_t kept_until              # position: lines before it are of runs that are over
+    bint first_owed                 # the first line of this run was not framed yet
     bint seal_owed                  # all that was read is done with, and delivery has not been told
     bint ended, ended_told          # EOF was read; the notice of it was posted
     bint to_the_end                 # the Calculator is gone: read the rest into the buffer, even on HOLD

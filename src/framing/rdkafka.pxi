@@ -74,6 +74,8 @@ cdef extern from "rdkafka_api.h" nogil:
         char *topic
         int32_t partition
         int64_t offset
+        void *metadata
+        size_t metadata_size
         int err
     ctypedef struct rd_kafka_topic_partition_list_t:
         int cnt
@@ -137,6 +139,8 @@ cdef extern from "rdkafka_api.h" nogil:
         const char *error_string(const void *) noexcept nogil
         int offsets_store(rd_kafka_t *, rd_kafka_topic_partition_list_t *) noexcept nogil
         int commit(rd_kafka_t *, const rd_kafka_topic_partition_list_t *, int) noexcept nogil
+        int commit_queue(rd_kafka_t *, const rd_kafka_topic_partition_list_t *, rd_kafka_queue_t *, void *,
+                         void *) noexcept nogil
         int committed(rd_kafka_t *, rd_kafka_topic_partition_list_t *, int) noexcept nogil
         int get_watermark_offsets(rd_kafka_t *, const char *, int32_t, int64_t *, int64_t *) noexcept nogil
         rd_kafka_topic_partition_list_t *topic_partition_list_new(int) noexcept nogil
@@ -175,6 +179,8 @@ cdef extern from "rdkafka_api.h" nogil:
         void TopicCollection_destroy(void *) noexcept nogil
         void DescribeTopics(rd_kafka_t *, const void *, const void *, rd_kafka_queue_t *) noexcept nogil
         void *queue_poll(rd_kafka_queue_t *, int) noexcept nogil
+        int event_error(void *) noexcept nogil
+        rd_kafka_topic_partition_list_t *event_topic_partition_list(void *) noexcept nogil
         const void *event_DescribeTopics_result(void *) noexcept nogil
         const void **DescribeTopics_result_topics(const void *, size_t *) noexcept nogil
         const void *TopicDescription_topic_id(const void *) noexcept nogil
@@ -216,11 +222,12 @@ cdef extern from "notices.h" nogil:
     enum:
         NOTICE_LOG, NOTICE_ERROR, NOTICE_OVERSIZE_LINE, NOTICE_UNPRODUCIBLE, NOTICE_FATAL, NOTICE_ASSIGNED
         NOTICE_PLACED, NOTICE_REVOKED, NOTICE_STDIN_BROKEN, NOTICE_STDIN_CLOSED, NOTICE_STDOUT_ENDED, NOTICE_PROTOCOL
-        NOTICE_ECHO_OWED, NOTICE_ABORTED, NOTICE_REPLACED, NOTICE_CLEARED, NOTICE_NOT_ALONE, NOTICE_LETTER_REFUSED, NOTICE_CLOSED
+        NOTICE_ECHO_OWED, NOTICE_ABORTED, NOTICE_REPLACED, NOTICE_CLEARED, NOTICE_NOT_ALONE, NOTICE_LETTER_REFUSED
+        NOTICE_SURVIVED_SUSPECT, NOTICE_SURVIVED_POISON, NOTICE_CLOSED
     ctypedef struct notice_t:
         int kind
         int code
-        char text[240]
+        char text[480]
     ctypedef struct notices_t:
         uint64_t dropped
         int wake_fd
@@ -334,6 +341,16 @@ cdef extern from "keys.h" nogil:
 cdef extern from "header_bytes.h" nogil:
     size_t header_bytes(rd_kafka_message_t *, const rd_kafka_message_t *)
 
+cdef extern from "surplus.h" nogil:
+    enum:
+        QUOTE_BYTES
+    ctypedef struct surplus_t:
+        pass
+    void surplus_begin(surplus_t *)
+    void surplus_note(surplus_t *, int64_t, const uint8_t *, size_t)
+    void surplus_note_first(surplus_t *, const uint8_t *, size_t)
+    void surplus_take(surplus_t *, int64_t, char *, char *)
+
 cdef extern from "progress.h" nogil:
     ctypedef struct progress_t:
         int fd
@@ -343,7 +360,10 @@ cdef extern from "progress.h" nogil:
         letterbox_t letters
         const char *workspace
         keys_t keys
+        surplus_t surplus
         int outlet_wake_fd
+    int64_t progress_lines_written(progress_t *)
+    void progress_write_lines(progress_t *, int64_t)
     void progress_wake_inlet(progress_t *)
     void progress_wake_outlet(progress_t *)
     bint progress_transaction_open(progress_t *)
@@ -374,7 +394,7 @@ cdef extern from "progress.h" nogil:
 # Names of notice kinds, in the order of notices.h.
 NOTICE_KINDS = ("log", "error", "oversize-line", "unproducible", "fatal", "assigned", "placed", "revoked",
                 "stdin-broken", "stdin-closed", "stdout-ended", "protocol", "echo-owed", "aborted", "replaced",
-                "cleared", "not-alone", "letter-refused", "closed")
+                "cleared", "not-alone", "letter-refused", "survived-suspect", "survived-poison", "closed")
 
 
 cdef int64_t monotonic_ns() noexcept nogil:

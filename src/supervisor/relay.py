@@ -147,10 +147,14 @@ class Relay:
             log.warning("unfinished last line dropped", bytes=tail_bytes, exit=str(status))
         again = 0
         if self._inlet is not None:
+            # A broken rule of the acknowledgement accuses no record: what was first did not end the run.
+            broke_rule = self._inlet.broke_rule()
+            if self.incoming is not None:
+                self.incoming.take_notices()  # or what it says of this run would count for the next
             if self._transactional and self._leaves_lines():
                 self._outlet.abort()
             again = self._inlet.detach(finished=finished)
-            if status.code != 0 and not run.terminate_sent and not self._fault_is_ours:
+            if status.code != 0 and not (run.terminate_sent or self._fault_is_ours or broke_rule):
                 self.poison.run_failed(self._inlet, incoming_of(self.route), status, self._settings)
         self._fault_is_ours = False
         self._close_held_stdin()
@@ -245,6 +249,7 @@ class Relay:
                 self._replace_outlet(new_outlet)
             self._settings = settings
             self._outlet.bury_in(settings.dead_letter_stream)
+            self._judge_poison()
             if old is None or old.paused:
                 self._direct(route)
             if new_inlet is not None:
@@ -278,11 +283,18 @@ class Relay:
 
     def _begin_inlet(self, inlet: Inlet, route: Route | None) -> None:
         self._inlet = inlet
+        self._judge_poison()
         inlet.pause(route is not None and route.paused)
         self.incoming = StreamEnd(
             "incoming", incoming_of(route) or "", inlet, self._on_inlet_notice, renews_client=False
         )
         self._wire_stdin()
+
+    def _judge_poison(self) -> None:
+        """Tell the inlet what decides over a record that ended earlier Supervisors."""
+        if self._inlet is not None:
+            settings = self._settings
+            self._inlet.judge_by(settings.poison_max_attempts, dead_letters=settings.dead_letter_stream is not None)
 
     async def _make_consumer_anew(self) -> None:
         """The present one is of no use any more; raise KafkaError if it cannot be now."""
@@ -558,7 +570,7 @@ class Relay:
             log.info("partitions given up", topic=text, partitions=code)
         elif kind == "protocol":
             log.error("the Calculator broke the rule of ACK_MODE=line, one line out for each line in", why=text)
-            if self._run is not None:  # else it is over, and the next one has done nothing yet
+            if self._run is not None and not self._run_exited:  # else it is over, and the next has done nothing yet
                 self._fail_run(f"ACK_MODE=line was broken: {text}")
         elif kind == "echo-owed":
             log.warning(
@@ -566,6 +578,8 @@ class Relay:
                 unacknowledged_records=self._in_flight()["records"],
                 remedy="let it print each line that begins with MARKER_PREFIX as it is",
             )
+        elif kind in ("survived-suspect", "survived-poison"):
+            self.poison.supervisor_ended(kind, incoming_of(self.route), text, code, self._settings)
         elif kind == "cleared":
             self.poison.trouble = None
             log.info("every record that was written alone was answered; the flow goes on")

@@ -274,13 +274,30 @@ class Line(LedgerMachine):
     @rule(count=st.integers(1, 3), ended=st.booleans())
     def print_unasked(self, count: int, ended: bool) -> None:
         """Lines that nobody asked for break the rule: nothing is acknowledged in this run any more, which is ended."""
-        if self.run.owed or self.reference.begun_bytes or self.run.half_bytes:
+        if self.run.owed or self.run.half_bytes:
             return
         for _ in range(count):
             self.prints(None)
+        assert self.outputs[-1].mark > self.real.lines_written, "not to be told from an answer"
         self.rule_broken = True
         if ended:
             self.run_ends()
+
+    @rule(partition=A_PARTITION, begun=st.integers(1, 9), ended=st.booleans())
+    def answer_a_part(self, partition: int, begun: int, ended: bool) -> None:
+        """A record of several lines is written in part, and its first lines are answered."""
+        self.flow(partition, [b"x"])
+        self.takes(partition, b"\na\nbc\n\nd\n")
+        self.write(begun, 1024)
+        self.handles_all()
+        if ended:
+            self.run_ends()
+
+    @invariant()
+    def a_line_for_each_is_no_violation(self) -> None:
+        """Whatever was written of a record."""
+        if hasattr(self, "real") and self.outputs and not self.rule_broken:
+            assert self.outputs[-1].mark <= self.real.lines_written
 
 
 class Marker(LedgerMachine):

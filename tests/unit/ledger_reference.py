@@ -183,6 +183,12 @@ class Reference:
             finished.append(record)
         return stream, finished
 
+    @property
+    def lines_written(self) -> int:
+        """Counting lines: whole ones written, also of the record that was begun; those of earlier runs as they came."""
+        begun = self.at("taken")[0].line[: self.begun_bytes] if self.begun_bytes else b""
+        return self.last_mark + (begun.count(b"\n") if self.ack_mode == "line" else 0)
+
     def mark(self) -> int:
         """A marker was written."""
         self.last_mark += 1
@@ -357,6 +363,7 @@ class Reference:
         assert real.dead == (len(dead), sum(not record.letter for record in dead))
         assert real.dead_limit == self.dead_limit
         assert real.lines_in_flight == self.lines_in_flight
+        assert real.lines_written == self.lines_written
         assert real.stored() == {p: offset for p, offset in self.next_offsets.items() if self.states[p] != "lost"}
         assert real.in_flight_bytes == self.in_flight_bytes
         assert real.room == self.room

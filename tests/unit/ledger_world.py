@@ -54,6 +54,8 @@ class Run:
     sequences: list[int] = field(default_factory=list)
     read: int = 0
     owed: deque[Token] = field(default_factory=deque)
+    found: int = 0
+    """So much of the stream is whole lines, which are owed or handled."""
     half_bytes: int = 0
     """Of an output line that it has begun."""
 
@@ -156,6 +158,16 @@ class World:
         for record in finished:
             self.finish_line(record, at)
             at += len(record.line)
+        if reference.begun_bytes:
+            self.owe_lines(reference.at("taken")[0], at)
+
+    def owe_lines(self, record: Record, at: int) -> None:
+        """The Calculator will find these whole lines of a record that begins there, written to its end or not."""
+        run, end = self.run, at + len(record.line)
+        for position in range(max(at, run.found), min(end, len(run.stream))):
+            if run.stream[position] == ord("\n"):
+                run.found = position + 1
+                run.owed.append(Token(run.found, record, last=run.found == end))
 
     def unwritten(self, before: int, limit: int) -> bool:
         """Whether there is a line to write."""
@@ -168,8 +180,7 @@ class World:
         assert record.sequence not in self.dead, f"dead, and written: {record}"
         self.run.whole.append(self.line(record))
         self.run.sequences.append(record.sequence)
-        ends = [at + i + 1 for i, byte in enumerate(record.line) if byte == ord("\n")]
-        self.run.owed.extend(Token(end, record, last=end == ends[-1]) for end in ends)
+        self.owe_lines(record, at)
 
     def line(self, record: Record) -> bytes:
         """What a record is in STDIN, out of Kafka's value."""
