@@ -89,7 +89,7 @@ class Daemon:
                 await http.stop()
             self._agent.close()
         await asyncio.sleep(0)  # the loop still holds what it woke this up with: the parts' errors, and so their frames
-        left = self._relay.let_go()
+        left = await self._relay.let_go()
         (log.error if any(left.values()) else log.debug)("native memory at the end", **left)
         self.lifecycle.change(DaemonState.STOPPED, "everything is closed")
         return 0
