@@ -17,6 +17,7 @@ cdef void inlet_publish(inlet_t *s) noexcept nogil:
     now.records_read = s.records_read
     now.bytes_read = s.bytes_read
     now.tombstones = s.tombstones
+    now.values_changed = s.ledger.values_changed
     now.lines_written = s.lines_written
     now.bytes_written = s.bytes_written
     now.acknowledged = s.acknowledged
@@ -609,6 +610,7 @@ cdef class Inlet:
         if s.taken == NULL or s.iov == NULL or \
                 ledger_open(&s.ledger, max_in_flight_records, max_in_flight_bytes, ledger_count(ack_mode)) != 0:
             raise MemoryError
+        ledger_keep_from(&s.ledger, s.progress.marker.prefix, s.progress.marker.size)
         s.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         if s.wake_fd < 0:
             raise OSError(errno, "eventfd")

@@ -18,7 +18,7 @@ cdef int64_t LAG_INTERVAL_NS = 100 * MS         # the lag is worked out this oft
 # What Python sees of it, all in one moment between two rounds.
 cdef struct inlet_counters_t:
     int64_t assigned_partitions, unplaced_partitions, readable_partitions
-    int64_t records_read, bytes_read, tombstones, lines_written, bytes_written, acknowledged, replayed
+    int64_t records_read, bytes_read, tombstones, values_changed, lines_written, bytes_written, acknowledged, replayed
     int64_t in_flight_records, in_flight_bytes, unacknowledged, unanswered
     int64_t protocol_violations, markers_written, echo_owed, rule_broken, written_alone
     int64_t dead_in_flight, lines_in_flight

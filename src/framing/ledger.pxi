@@ -2,7 +2,7 @@
 
 cdef extern from "ledger.h" nogil:
     int PARTITION_LOST, PARTITION_OWNED, PARTITION_DRAINING
-    int LEDGER_VOID, LEDGER_DEAD, LEDGER_POISON
+    int LEDGER_VOID, LEDGER_DEAD, LEDGER_POISON, LEDGER_LIKE_MARKER, LEDGER_INNER_NEWLINE
     ctypedef enum newlines_t:
         NEWLINES_SPACE, NEWLINES_SPLIT, NEWLINES_REJECT
     ctypedef enum ledger_count_t:
@@ -29,11 +29,13 @@ cdef extern from "ledger.h" nogil:
         size_t cursor_bytes
         int64_t written, mark, committing, unmarked
         ledger_count_t count
+        int64_t values_changed
         int64_t max_records, max_bytes, bytes
         ledger_partition_t *partitions
         int32_t partition_count
         unsigned fence_count
     int ledger_open(ledger_t *, int64_t, int64_t, ledger_count_t)
+    void ledger_keep_from(ledger_t *, const uint8_t *, size_t)
     void ledger_close(ledger_t *)
     int64_t ledger_room(const ledger_t *)
     ledger_entry_t *ledger_at(const ledger_t *, int64_t)
@@ -100,14 +102,18 @@ cdef class Ledger:
     cdef ledger_t ledger
     cdef dict values
     cdef newlines_t newlines
+    cdef bytes marker_prefix
     cdef int64_t letters_delivered
 
-    def __cinit__(self, int64_t max_records, int64_t max_bytes, str input_newlines="space", str ack_mode="demand"):
+    def __cinit__(self, int64_t max_records, int64_t max_bytes, str input_newlines="space", str ack_mode="demand",
+                  bytes marker_prefix=b""):
         live_add(LIVE_objects, 1)
         self.values = {}
+        self.marker_prefix = marker_prefix
         self.newlines = ledger_newlines(input_newlines)
         if ledger_open(&self.ledger, max_records, max_bytes, ledger_count(ack_mode)) != 0:
             raise MemoryError
+        ledger_keep_from(&self.ledger, <const uint8_t *><const char *>self.marker_prefix, len(marker_prefix))
 
     def __dealloc__(self):
         ledger_close(&self.ledger)
@@ -127,6 +133,11 @@ cdef class Ledger:
     def in_flight_bytes(self) -> int:
         """Payload and overhead of all records held."""
         return self.ledger.bytes
+
+    @property
+    def values_changed(self) -> int:
+        """Records taken whose line is not what their value is."""
+        return self.ledger.values_changed
 
     @property
     def written_position(self) -> int:

@@ -275,6 +275,7 @@ cdef extern from "marker.h" nogil:
     enum:
         MARKER_LINE_MAX_BYTES
     ctypedef struct marker_t:
+        const uint8_t *prefix
         size_t size
     int marker_open(marker_t *, const uint8_t *, size_t)
     size_t marker_write(const marker_t *, int64_t, uint8_t *)

@@ -81,8 +81,10 @@ class Daemon:
         self._signals.give_to(lambda signum: loop.call_soon_threadsafe(self._on_signal, signum))
         log.info("supervisor starts", version=self._version, node_id=self._settings.node_id, pid=os.getpid())
         self._calculator.check()
-        http = await self._start_http()
+        http: StatusServer | None = None
         try:
+            await self._relay.start()
+            http = await self._start_http()
             await self._run_parts()
         finally:
             if http is not None:
@@ -97,7 +99,6 @@ class Daemon:
     async def _run_parts(self) -> None:
         tasks: list[asyncio.Task[object]] = []
         try:
-            await self._relay.start()
             tasks = [
                 asyncio.create_task(self._watched(part), name=name)
                 for name, part in (

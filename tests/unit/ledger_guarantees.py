@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from tests.unit.ledger_machine import A_PARTITION, SOME_VALUES, Demand, LedgerMachine
+from tests.unit.ledger_machine import A_PARTITION, PREFIXES, SOME_VALUES, Demand, LedgerMachine
 from tests.unit.ledger_reference import Record
 from tests.unit.ledger_world import ALL
 
@@ -154,10 +154,11 @@ class ExactlyOnce(LedgerMachine):
         records=st.sampled_from([200, 5]),
         nbytes=st.sampled_from([ALL, 3000]),
         newlines=st.sampled_from(["space", "reject"]),
+        prefix=st.sampled_from(PREFIXES),
     )
-    def open(self, records: int, nbytes: int, newlines: str) -> None:
+    def open(self, records: int, nbytes: int, newlines: str, prefix: bytes) -> None:
         """INPUT_NEWLINES=split is refused."""
-        super().open(records, nbytes, newlines)
+        super().open(records, nbytes, newlines, prefix)
 
     def settle(self) -> None:
         """Acknowledged is what is committed."""
