@@ -177,14 +177,19 @@ cdef void inlet_give_up(inlet_t *s) noexcept nogil:
 
 
 cdef int64_t inlet_void_from(inlet_t *s) noexcept nogil:
-    """Of a partition that goes, records from here on are not written: who gets it reads them."""
+    """Of a partition that is gone, records from here on are not written: who gets it reads them."""
     return max(s.ledger.cursor, s.committed)
+
+
+cdef int64_t inlet_drain_from(inlet_t *s) noexcept nogil:
+    """Likewise of one that is to go: a commit that is under way decides about the records that it covers."""
+    return max(inlet_void_from(s), s.commit_target)
 
 
 cdef bint inlet_drained(inlet_t *s) noexcept nogil:
     cdef int i
-    if s.commit_ahead:
-        return True         # what it committed is its own for good, what it did not is left
+    if s.commit_ahead:      # what it committed is its own for good, what it did not is left
+        return s.commit_target < 0
     for i in range(s.revoking.cnt):
         if s.ledger.partitions[s.revoking.elems[i].partition].in_flight > 0:
             return False
@@ -213,7 +218,7 @@ cdef void on_rebalance(rd_kafka_t *rk, int event, rd_kafka_topic_partition_list_
     elif event == RDK_ERR__REVOKE_PARTITIONS:
         s.revoking = rdk.topic_partition_list_copy(partitions)
         for i in range(partitions.cnt):
-            ledger_drain(&s.ledger, partitions.elems[i].partition, inlet_void_from(s))
+            ledger_drain(&s.ledger, partitions.elems[i].partition, inlet_drain_from(s))
         s.keys_until = 0
         s.revoke_deadline_ns = monotonic_ns() + s.revoke_grace_ns
         if s.stopping or rdk.assignment_lost(rk) or inlet_drained(s):

@@ -195,6 +195,13 @@ static void ledger_drain(ledger_t *l, int32_t partition, int64_t from) {
     ledger_void_from(l, from, partition);
 }
 
+/* A commit of records of partitions that are to be given up failed: of what is at `from` or behind nothing is written. */
+static void ledger_leave(ledger_t *l, int64_t from) {
+    for (int32_t i = 0; i < l->partition_count; i++)
+        if (l->partitions[i].state == PARTITION_DRAINING)
+            ledger_void_from(l, from, i);
+}
+
 /* The partition is gone: acknowledgements of its records no longer count. */
 static void ledger_revoke(ledger_t *l, int32_t partition, int64_t from) {
     ledger_partition_t *p = ledger_partition(l, partition);

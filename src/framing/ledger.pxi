@@ -43,6 +43,7 @@ cdef extern from "ledger.h" nogil:
     ledger_partition_t *ledger_partition(ledger_t *, int32_t)
     int ledger_assign(ledger_t *, int32_t)
     void ledger_drain(ledger_t *, int32_t, int64_t)
+    void ledger_leave(ledger_t *, int64_t)
     void ledger_revoke(ledger_t *, int32_t, int64_t)
     void ledger_append(ledger_t *, void *, const uint8_t *, size_t, size_t, int32_t, int64_t, newlines_t)
     void ledger_posted(ledger_t *, ledger_entry_t *, int64_t)
@@ -152,6 +153,10 @@ cdef class Ledger:
     def drain(self, int32_t partition, int64_t start=0) -> None:
         """Write nothing more of the partition from this sequence number on; the rest may still be acknowledged."""
         ledger_drain(&self.ledger, partition, max(self.ledger.cursor, start))
+
+    def leave(self, int64_t start) -> None:
+        """Likewise of all partitions that drain, from this sequence number on: a commit of it failed."""
+        ledger_leave(&self.ledger, max(self.ledger.cursor, start))
 
     def revoke(self, int32_t partition, int64_t start=0) -> None:
         """The partition is gone; its acknowledgements no longer count. What is before ``start`` is still written."""

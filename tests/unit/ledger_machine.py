@@ -44,8 +44,8 @@ class LedgerMachine(World, RuleBasedStateMachine):
     @rule(partition=A_PARTITION)
     def drain(self, partition: int) -> None:
         """The group asks a partition back."""
-        self.real.drain(partition, self.void_from)
-        self.reference.drain(partition, self.void_from)
+        self.real.drain(partition, self.drain_from)
+        self.reference.drain(partition, self.drain_from)
 
     @rule(partition=A_PARTITION, lost=st.booleans())
     def revoke(self, partition: int, lost: bool) -> None:

@@ -135,6 +135,12 @@ class Reference:
             self.states[partition] = "draining"
             self._void(partition, start)
 
+    def leave(self, start: int) -> None:
+        """Likewise of all that drain, from there on."""
+        for partition, state in self.states.items():
+            if state == "draining":
+                self._void(partition, start)
+
     def revoke(self, partition: int, start: int = 0) -> None:
         """The epoch is over."""
         self._void(partition, start)

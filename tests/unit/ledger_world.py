@@ -113,6 +113,11 @@ class World:
         """Of a partition that goes, records from here on are not written."""
         return 0
 
+    @property
+    def drain_from(self) -> int:
+        """Likewise of one that is asked back."""
+        return self.void_from
+
     # ---------------------------------------------------------------- Kafka
 
     def takes(self, partition: int, value: bytes | None, gap: int = 0) -> None:
@@ -172,7 +177,9 @@ class World:
 
     def line(self, record: Record) -> bytes:
         """What a record is in STDIN, out of Kafka's value."""
-        return line_of(self.values[record.partition, record.offset], self.reference.input_newlines, self.reference.prefix)
+        return line_of(
+            self.values[record.partition, record.offset], self.reference.input_newlines, self.reference.prefix
+        )
 
     # ---------------------------------------------------------------- the Calculator
 
