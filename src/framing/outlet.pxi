@@ -49,7 +49,7 @@ cdef int outlet_round(outlet_t *s) noexcept nogil:
         outlet_transact(s, now_ns)
         if s.call == CALL_EXPLAIN:
             return 0        # nothing can be sent in this transaction any more
-    if s.flow == HOLD:
+    if outlet_holds(s):
         room = outlet_flush(s, now_ns)
         while s.to_the_end and not s.ended and s.end - s.begin < s.capacity and outlet_read(s):
             pass
@@ -73,7 +73,7 @@ cdef int outlet_round(outlet_t *s) noexcept nogil:
     elif not room and not s.full:
         s.full_since_ns = now_ns
     s.full = not room
-    progress_hold(&s.progress, s.full or s.flow == HOLD)
+    progress_hold(&s.progress, s.full or outlet_holds(s))
     if s.stopping and ((outlet_undelivered(s) == 0 and not outlet_has_letters(s)) or now_ns >= s.stop_deadline_ns):
         return -1
     if s.transactional:
@@ -187,7 +187,7 @@ cdef void outlet_run(outlet_t *s) noexcept nogil:
         timeout_ms = outlet_round(s)
         waits[0].fd = s.wake_fd
         waits[0].events = POLLIN
-        waits[1].fd = s.progress.fd if s.flow != HOLD and not s.full and not s.ended else -1
+        waits[1].fd = s.progress.fd if not outlet_holds(s) and not s.full and not s.ended else -1
         waits[1].events = POLLIN
         outlet_unlock(s)
         if timeout_ms < 0:

@@ -1,8 +1,8 @@
 # Exactly-once, the outlet's part: lines and offsets are committed together, or not at all. See cut.h.
 #
-# librdkafka's transaction calls wait for the broker, or for its main thread, which may wait for one that looks a name up.
-# So they are made between two rounds, without the lock; a round decides which (`call`), and what it answered is dealt
-# with holding the lock again.
+# librdkafka's transaction calls wait for the broker, or for its main thread, which may wait for one that looks a name
+# up. So they are made between two rounds, without the lock; a round decides which (`call`), and what it answered is
+# dealt with holding the lock again.
 
 cdef enum:
     CALL_NONE = 0
@@ -23,10 +23,21 @@ cdef bint outlet_may_end(const outlet_t *s, int state) noexcept nogil:
     return state == CUT_ANYWHERE or s.progress.marker.size == 0 or s.unmarked == 0
 
 
+cdef bint outlet_holds(outlet_t *s) noexcept nogil:
+    """Do lines stay in the pipe? Not those up to the next marker, if others before it are in the open transaction.
+
+    It could not end before, would time out in a pause that is longer, and cost a run of the Calculator.
+    """
+    return s.flow == HOLD and not (s.transactional and s.open and s.unmarked > 0 and s.progress.marker.size > 0
+                                   and s.rkt != NULL and not s.fatal and not s.aborting)
+
+
 cdef bint outlet_may_frame(outlet_t *s) noexcept nogil:
     cdef int state
     if not s.transactional:
         return True
+    if outlet_holds(s):
+        return False
     state = cut_state(&s.progress.cut)
     if state == CUT_VOID:
         return True         # and what is framed is dropped

@@ -79,7 +79,7 @@ class Watch:
     [(EXACTLY_ONCE, END_TXN, INVALID_PRODUCER_EPOCH), (AT_LEAST_ONCE, PRODUCE, OUT_OF_ORDER_SEQUENCE_NUMBER)],
     ids=["exactly-once", "at-least-once"],
 )
-def test_a_producer_is_replaced_while_a_name_is_looked_up(
+def test_a_producer_is_replaced_while_a_name_is_looked_up(  # noqa: PLR0917 - fixtures
     manager: Manager,
     supervisor_process: Start,
     mock: MockProcess,

@@ -15,6 +15,7 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
             usleep(10000);
         return EAI_AGAIN;
     }
-    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **) = dlsym(RTLD_NEXT, "getaddrinfo");
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **) =
+        dlsym(RTLD_NEXT, "getaddrinfo");
     return next(node, service, hints, answer);
 }
