@@ -66,10 +66,28 @@ cdef extern from "attempts.h" nogil:
     void attempt_know(attempt_t *, int64_t, const void *, size_t)
     void attempt_sent(attempt_t *)
 
+cdef int64_t LAG_INTERVAL_NS = 100 * MS         # the lag is worked out this often at most
+
+
+# What Python sees of it, all in one moment between two rounds.
+cdef struct inlet_counters_t:
+    int64_t assigned_partitions, unplaced_partitions, readable_partitions
+    int64_t records_read, bytes_read, tombstones, values_changed, lines_written, bytes_written, acknowledged, replayed
+    int64_t in_flight_records, in_flight_bytes, unacknowledged, unanswered
+    int64_t protocol_violations, markers_written, echo_owed, rule_broken, written_alone, written_carefully
+    int64_t dead_in_flight, lines_in_flight
+    int64_t stdin_unread_bytes, stdin_full, stdin_full_ns, stdin_broken
+    int64_t rounds, probes, watch_note, feed_bytes, brokers_up, group_steady, notices_dropped
+    int64_t full_since_ns       # becomes stdin_full_ns when it is looked at
+
 
 cdef struct inlet_t:
     client_t client             # first: callbacks find it through the client's opaque
     turnstile_t gate
+    counters_t published        # an inlet_counters_t
+    lag_t lag
+    int64_t next_lag_ns, lag_acknowledged   # `acknowledged` when it was worked out
+    int readable                # likewise: of so many of our partitions the last answer to a fetch was no refusal
     ledger_t ledger
     progress_t *progress
     rd_kafka_t *rk

@@ -2,7 +2,7 @@
 
 cdef extern from "ledger.h" nogil:
     int PARTITION_LOST, PARTITION_OWNED, PARTITION_DRAINING
-    int LEDGER_VOID, LEDGER_DEAD, LEDGER_POISON
+    int LEDGER_VOID, LEDGER_DEAD, LEDGER_POISON, LEDGER_LIKE_MARKER, LEDGER_INNER_NEWLINE
     ctypedef enum newlines_t:
         NEWLINES_SPACE, NEWLINES_SPLIT, NEWLINES_REJECT
     ctypedef enum ledger_count_t:
@@ -29,11 +29,13 @@ cdef extern from "ledger.h" nogil:
         size_t cursor_bytes
         int64_t written, mark, committing, unmarked
         ledger_count_t count
+        int64_t values_changed
         int64_t max_records, max_bytes, bytes
         ledger_partition_t *partitions
         int32_t partition_count
         unsigned fence_count
     int ledger_open(ledger_t *, int64_t, int64_t, ledger_count_t)
+    void ledger_keep_from(ledger_t *, const uint8_t *, size_t)
     void ledger_close(ledger_t *)
     int64_t ledger_room(const ledger_t *)
     int64_t ledger_batch(const ledger_t *, int64_t)
@@ -43,6 +45,7 @@ cdef extern from "ledger.h" nogil:
     ledger_partition_t *ledger_partition(ledger_t *, int32_t)
     int ledger_assign(ledger_t *, int32_t)
     void ledger_drain(ledger_t *, int32_t, int64_t)
+    void ledger_leave(ledger_t *, int64_t)
     void ledger_revoke(ledger_t *, int32_t, int64_t)
     void ledger_append(ledger_t *, void *, const uint8_t *, size_t, size_t, int32_t, int64_t, newlines_t)
     bint ledger_owns(const ledger_t *, const ledger_entry_t *)
@@ -106,14 +109,18 @@ cdef class Ledger:
     cdef ledger_t ledger
     cdef dict values
     cdef newlines_t newlines
+    cdef bytes marker_prefix
     cdef int64_t letters_delivered
 
-    def __cinit__(self, int64_t max_records, int64_t max_bytes, str input_newlines="space", str ack_mode="demand"):
+    def __cinit__(self, int64_t max_records, int64_t max_bytes, str input_newlines="space", str ack_mode="demand",
+                  bytes marker_prefix=b""):
         live_add(LIVE_objects, 1)
         self.values = {}
+        self.marker_prefix = marker_prefix
         self.newlines = ledger_newlines(input_newlines)
         if ledger_open(&self.ledger, max_records, max_bytes, ledger_count(ack_mode)) != 0:
             raise MemoryError
+        ledger_keep_from(&self.ledger, <const uint8_t *><const char *>self.marker_prefix, len(marker_prefix))
 
     def __dealloc__(self):
         ledger_close(&self.ledger)
@@ -139,6 +146,11 @@ cdef class Ledger:
         return self.ledger.bytes
 
     @property
+    def values_changed(self) -> int:
+        """Records taken whose line is not what their value is."""
+        return self.ledger.values_changed
+
+    @property
     def written_position(self) -> int:
         """Bytes written to STDIN since the ledger was made."""
         return self.ledger.written
@@ -151,6 +163,10 @@ cdef class Ledger:
     def drain(self, int32_t partition, int64_t start=0) -> None:
         """Write nothing more of the partition from this sequence number on; the rest may still be acknowledged."""
         ledger_drain(&self.ledger, partition, max(self.ledger.cursor, start))
+
+    def leave(self, int64_t start) -> None:
+        """Likewise of all partitions that drain, from this sequence number on: a commit of it failed."""
+        ledger_leave(&self.ledger, max(self.ledger.cursor, start))
 
     def revoke(self, int32_t partition, int64_t start=0) -> None:
         """The partition is gone; its acknowledgements no longer count. What is before ``start`` is still written."""

@@ -238,9 +238,41 @@ cdef extern from "notices.h" nogil:
     int count_brokers_up "brokers_up"(const char *)
     bint is_group_steady "group_steady"(const char *)
     int notices_open(notices_t *)
+    void notices_hold(notices_t *)
+    void notices_show(notices_t *)
     void notice_post(notices_t *, int, int, const char *)
     int notice_take(notices_t *, notice_t *)
     void wake(int)
+
+cdef extern from "counters.h" nogil:
+    ctypedef struct counters_t:
+        pass
+    void counters_publish(counters_t *, const int64_t *, int)
+    void counters_read(counters_t *, int64_t *, int)
+
+cdef extern from "lag.h" nogil:
+    ctypedef struct lag_entry_t:
+        int32_t partition
+        int64_t acknowledged, high
+    ctypedef struct lag_t:
+        lag_entry_t *next
+    void lag_open(lag_t *)
+    void lag_close(lag_t *)
+    int lag_reserve(lag_t *, int32_t)
+    void lag_show(lag_t *, int32_t)
+    lag_entry_t *lag_copy(lag_t *, int32_t *)
+
+cdef extern from "client_disposal.h" nogil:
+    ctypedef struct client_disposal_t:
+        rd_kafka_t *client
+        rd_kafka_topic_t *topic
+        rd_kafka_topic_t *letters_topic
+        rd_kafka_queue_t *main_queue
+    void producer_destroy(rd_kafka_t *, rd_kafka_topic_t *, rd_kafka_topic_t *, rd_kafka_queue_t *)
+    void client_disposal_begin(client_disposal_t *, int)
+    bint client_disposal_under_way(const client_disposal_t *)
+    void client_disposal_end(client_disposal_t *)
+    void dispose_in_background(void *(*)(void *) noexcept nogil, void *)
 
 cdef extern from "turnstile.h" nogil:
     ctypedef struct turnstile_t:
@@ -254,6 +286,7 @@ cdef extern from "marker.h" nogil:
     enum:
         MARKER_LINE_MAX_BYTES
     ctypedef struct marker_t:
+        const uint8_t *prefix
         size_t size
     int marker_open(marker_t *, const uint8_t *, size_t)
     size_t marker_write(const marker_t *, int64_t, uint8_t *)
@@ -463,7 +496,10 @@ cdef int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque) no
 cdef rd_kafka_t *client_new(int kind, dict config, client_t *opaque,
                             rdk_dr_msg_cb on_delivery, rdk_rebalance_cb on_rebalance,
                             rdk_offset_commit_cb on_commit) except NULL:
-    """Make a client; raise ValueError naming the property that librdkafka refuses, with its reason."""
+    """Make a client; raise ValueError naming the property that librdkafka refuses, with its reason.
+
+    It may wait: for files, and for DNS where bootstrap names are looked up at once (client.dns.lookup).
+    """
     cdef char why[512]
     cdef rd_kafka_conf_t *conf = rdk.conf_new()
     cdef rd_kafka_t *rk
@@ -475,14 +511,14 @@ cdef rd_kafka_t *client_new(int kind, dict config, client_t *opaque,
     rdk.conf_set_log_cb(conf, on_log)
     rdk.conf_set_error_cb(conf, on_error)
     rdk.conf_set_stats_cb(conf, on_statistics)
-    opaque.brokers_up = -1
     if on_delivery != NULL:
         rdk.conf_set_dr_msg_cb(conf, on_delivery)
     if on_rebalance != NULL:
         rdk.conf_set_rebalance_cb(conf, on_rebalance)
     if on_commit != NULL:
         rdk.conf_set_offset_commit_cb(conf, on_commit)
-    rk = rdk.new(kind, conf, why, sizeof(why))
+    with nogil:
+        rk = rdk.new(kind, conf, why, sizeof(why))
     if rk == NULL:
         rdk.conf_destroy(conf)
         raise ValueError((<bytes>why).decode("utf-8", "replace"))

@@ -112,7 +112,7 @@ class Transactional:
             self.outlet,
             max_in_flight_records=1000,
             max_in_flight_bytes=64 << 20,
-            ack_readahead_bytes=65536,
+            feed_ahead_s=0.2,
             ack_idle_s=60.0,
             revoke_grace_s=1.0,
             input_newlines="space",

@@ -229,7 +229,7 @@ PROGRAMS = [
             "sh",
             "-c",
             f"'{sys.executable}' -c 'import sys, time\n"
-            + f"for l in sys.stdin: time.sleep({WORK_S}); print(l, flush=True)'; :",
+            f"for l in sys.stdin: time.sleep({WORK_S}); print(l, flush=True)'; :",
         ],
     ),
     Program(
@@ -281,7 +281,7 @@ PROGRAMS = [
             "node",
             "-e",
             "process.stdin.on('data', d => {"
-            + f" const end = Date.now() + {WORK_S * 1000}; while (Date.now() < end); process.stdout.write(d) }})",
+            f" const end = Date.now() + {WORK_S * 1000}; while (Date.now() < end); process.stdout.write(d) }})",
         ],
         or_idle=EVENT_LOOP,  # V8 looks after its memory
         needs=["node"],
@@ -292,7 +292,7 @@ PROGRAMS = [
             sys.executable,
             "-c",
             f"import os, time\n{LATE_SERVER}os.execvp('sh', ['sh', '-c', 'while read -r l;"
-            + " do echo $(curl -s -m 20 --noproxy 127.0.0.1 http://127.0.0.1:%d); done' % port])",
+            " do echo $(curl -s -m 20 --noproxy 127.0.0.1 http://127.0.0.1:%d); done' % port])",
         ],
         needs=["curl"],
     ),

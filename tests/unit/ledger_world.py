@@ -91,10 +91,10 @@ class World:
         self.letters_there: set[int] = set()  # sequence numbers of those whose letter is
         self.letters: Counter[tuple[int, int]] = Counter()  # in the dead letter stream, of each record
 
-    def opens(self, records: int, nbytes: int, newlines: str) -> None:
+    def opens(self, records: int, nbytes: int, newlines: str, prefix: bytes) -> None:
         """With these settings, and two partitions."""
-        self.real = Ledger(records, nbytes, newlines, ack_mode=self.ack_mode)
-        self.reference = Reference(records, nbytes, newlines, self.ack_mode)
+        self.real = Ledger(records, nbytes, newlines, ack_mode=self.ack_mode, marker_prefix=prefix)
+        self.reference = Reference(records, nbytes, newlines, self.ack_mode, prefix)
         for partition in range(PARTITIONS - 1):
             self.assigns(partition)
 
@@ -114,6 +114,11 @@ class World:
     def void_from(self) -> int:
         """Of a partition that goes, records from here on are not written."""
         return 0
+
+    @property
+    def drain_from(self) -> int:
+        """Likewise of one that is asked back."""
+        return self.void_from
 
     # ---------------------------------------------------------------- Kafka
 
@@ -184,7 +189,9 @@ class World:
 
     def line(self, record: Record) -> bytes:
         """What a record is in STDIN, out of Kafka's value."""
-        return line_of(self.values[record.partition, record.offset], self.reference.input_newlines)
+        return line_of(
+            self.values[record.partition, record.offset], self.reference.input_newlines, self.reference.prefix
+        )
 
     # ---------------------------------------------------------------- the Calculator
 
