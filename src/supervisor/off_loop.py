@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -32,7 +33,7 @@ async def off_loop(call: Callable[[], T]) -> T:
             result = call()
         except Exception as raised:  # noqa: BLE001 - it is raised where it is waited for
             error = raised
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=run, name="off the loop", daemon=True).start()
