@@ -20,7 +20,7 @@ cdef void inlet_break_rule_by_surplus(inlet_t *s, int64_t mark) noexcept nogil:
     """Who mends the program has to know which line it was; a banner at its start is not the one that is counted."""
     cdef char line[QUOTE_BYTES]
     cdef char first[QUOTE_BYTES]
-    cdef char how[480]
+    cdef char how[400]
     surplus_take(&s.progress.surplus, ledger_lines_written(&s.ledger) + 1, line, first)
     if line[0] != 0:
         snprintf(how, sizeof(how), "more than one for each; one too many: '%s'; the first of this run: '%s'", line,
