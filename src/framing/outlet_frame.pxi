@@ -1,5 +1,11 @@
 # The outlet takes lines out of STDOUT: read, newline scan, envelope into a slab.
 
+cdef enum:
+    KEY_NONE = -1
+    KEY_NO_MEMORY = -2
+    KEY_KEPT_BYTES = 65536          # for the key of the line that is framed; room for a larger one is given back
+
+
 cdef int64_t outlet_position(const outlet_t *s, size_t index) noexcept nogil:
     """The STDOUT position of buffer[index]. Read by the outlet's thread, which alone moves read_position.
 
@@ -78,6 +84,8 @@ cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept
                                 b"the line, escaped, is larger than message.max.bytes")
     if s.propagate_key:
         key_bytes = outlet_take_key(s)
+        if key_bytes == KEY_NO_MEMORY:
+            return False        # without its key it would go to another partition
         need += max(0, key_bytes)
     batch = batch_open(&s.delivery)
     if batch == NULL or slab_reserve(&s.delivery, need) != 0:
@@ -120,20 +128,21 @@ cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept
 
 
 cdef int64_t outlet_take_key(outlet_t *s) noexcept nogil:
-    """Copy the key of the line to come; -1: it has none."""
-    cdef uint8_t *grown
+    """Copy the key of the line to come. Returns its length, KEY_NONE or KEY_NO_MEMORY."""
+    cdef const uint8_t *key = NULL
+    cdef uint8_t *resized
     cdef int64_t size
     keys_lock(&s.progress.keys)
-    size = keys_bytes(&s.progress.keys, s.mark + 1)
+    size = keys_find(&s.progress.keys, s.mark + 1, &key)
+    if size > <int64_t>s.key_capacity or (s.key_capacity > KEY_KEPT_BYTES and size <= KEY_KEPT_BYTES):
+        resized = <uint8_t *>realloc(s.key, max(size, <int64_t>KEY_KEPT_BYTES))
+        if resized != NULL:
+            s.key = resized
+            s.key_capacity = max(size, <int64_t>KEY_KEPT_BYTES)
     if size > <int64_t>s.key_capacity:
-        grown = <uint8_t *>realloc(s.key, size)
-        if grown == NULL:
-            size = -1
-        else:
-            s.key = grown
-            s.key_capacity = size
-    if size > 0:
-        memcpy(s.key, keys_data(&s.progress.keys, s.mark + 1), size)
+        size = KEY_NO_MEMORY
+    elif size > 0:
+        memcpy(s.key, key, size)
     keys_unlock(&s.progress.keys)
     return size
 

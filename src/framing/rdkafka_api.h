@@ -66,6 +66,7 @@ enum {
     RDK_DESTROY_NO_CONSUMER_CLOSE = 0x8,
     RDK_MSG_STATUS_NOT_PERSISTED = 0,
     RDK_ERR_NONE = 0,
+    RDK_ERR__CRIT_SYS_RESOURCE = -194,
     RDK_ERR__UNKNOWN_PARTITION = -190,
     RDK_ERR__TIMED_OUT = -185,
     RDK_ERR__QUEUE_FULL = -184,
@@ -177,7 +178,9 @@ typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, si
     X(rd_kafka_headers_t *, headers_copy, (const rd_kafka_headers_t *))                                                \
     X(void, headers_destroy, (rd_kafka_headers_t *))                                                                   \
     X(int, header_add, (rd_kafka_headers_t *, const char *, ssize_t, const void *, ssize_t))                           \
-    X(int, message_headers, (const rd_kafka_message_t *, rd_kafka_headers_t **))\
+    X(int, message_headers, (const rd_kafka_message_t *, rd_kafka_headers_t **))                                       \
+    X(int, message_detach_headers, (rd_kafka_message_t *, rd_kafka_headers_t **))                                      \
+    X(int, header_get_all, (const rd_kafka_headers_t *, size_t, const char **, const void **, size_t *))               \
     X(void *, TopicCollection_of_topic_names, (const char **, size_t))                                                 \
     X(void, TopicCollection_destroy, (void *))                                                                         \
     X(void, DescribeTopics, (rd_kafka_t *, const void *, const void *, rd_kafka_queue_t *))                            \

@@ -150,6 +150,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     int64_t offset = 0, out = 0, delivered = 0, mark = 0, offsets[PARTITIONS];
     if (ledger_open(&l, draw(&s, 2) ? 100 : 7, 100 * LEDGER_RECORD_OVERHEAD_BYTES, count) != 0)
         abort();
+    if (count == LEDGER_COUNT_MARKERS)
+        ledger_keep_from(&l, (const uint8_t *)"ab", draw(&s, 3));
     while (s.next < s.end) {
         int32_t partition = (int32_t)draw(&s, PARTITIONS);
         int64_t from = l.cursor + draw(&s, 3);

@@ -12,6 +12,10 @@ READ_BYTES = 8
 """The Calculator reads so much at once, and has done with it before it reads on: ACK_READAHEAD_BYTES."""
 
 VALUES = [None, b"", b"\n", b"\n\n", b"a", b"bc\n", b"d\ne", b"\nf\n\n", b"longer than the Calculator reads at once"]
+VALUES += [b"m", b"m1\n", b"\nm\nm", b" \n m"]
+PREFIXES = [b"", b"m", b" ", b"m1", b"d e"]
+"""As marker lines begin, and some of the values."""
+
 SOME_VALUES = st.lists(st.sampled_from(VALUES), min_size=1, max_size=4)
 A_PARTITION = st.integers(0, PARTITIONS - 1)
 
@@ -23,10 +27,11 @@ class LedgerMachine(World, RuleBasedStateMachine):
         records=st.sampled_from([200, 200, 5]),
         nbytes=st.sampled_from([ALL, ALL, 3000]),
         newlines=st.sampled_from(["space", "split", "reject"]),
+        prefix=st.sampled_from(PREFIXES),
     )
-    def open(self, records: int, nbytes: int, newlines: str) -> None:
+    def open(self, records: int, nbytes: int, newlines: str, prefix: bytes) -> None:
         """Draw the settings."""
-        self.opens(records, nbytes, newlines)
+        self.opens(records, nbytes, newlines, prefix)
 
     # ---------------------------------------------------------------- the group and Kafka
 
@@ -39,8 +44,8 @@ class LedgerMachine(World, RuleBasedStateMachine):
     @rule(partition=A_PARTITION)
     def drain(self, partition: int) -> None:
         """The group asks a partition back."""
-        self.real.drain(partition, self.void_from)
-        self.reference.drain(partition, self.void_from)
+        self.real.drain(partition, self.drain_from)
+        self.reference.drain(partition, self.drain_from)
 
     @rule(partition=A_PARTITION, lost=st.booleans())
     def revoke(self, partition: int, lost: bool) -> None:

@@ -91,10 +91,10 @@ class World:
         self.letters_there: set[int] = set()  # sequence numbers of those whose letter is
         self.letters: Counter[tuple[int, int]] = Counter()  # in the dead letter stream, of each record
 
-    def opens(self, records: int, nbytes: int, newlines: str) -> None:
+    def opens(self, records: int, nbytes: int, newlines: str, prefix: bytes) -> None:
         """With these settings, and two partitions."""
-        self.real = Ledger(records, nbytes, newlines, ack_mode=self.ack_mode)
-        self.reference = Reference(records, nbytes, newlines, self.ack_mode)
+        self.real = Ledger(records, nbytes, newlines, ack_mode=self.ack_mode, marker_prefix=prefix)
+        self.reference = Reference(records, nbytes, newlines, self.ack_mode, prefix)
         for partition in range(PARTITIONS - 1):
             self.assigns(partition)
 
@@ -115,6 +115,11 @@ class World:
         """Of a partition that goes, records from here on are not written."""
         return 0
 
+    @property
+    def drain_from(self) -> int:
+        """Likewise of one that is asked back."""
+        return self.void_from
+
     # ---------------------------------------------------------------- Kafka
 
     def takes(self, partition: int, value: bytes | None, gap: int = 0) -> None:
@@ -130,8 +135,9 @@ class World:
             read.append(offset)
             self.values[partition, offset] = value
         self.fetched[partition] = offset + 1
-        self.real.append(partition, offset, value)
-        record = self.reference.append(partition, offset, value)
+        other_bytes = 300 * (offset % 3)  # its key and headers
+        self.real.append(partition, offset, value, other_bytes)
+        record = self.reference.append(partition, offset, value, other_bytes)
         self.in_flight[partition, offset].append(record)
         if record.dead:
             self.dead.add(record.sequence)
@@ -183,7 +189,9 @@ class World:
 
     def line(self, record: Record) -> bytes:
         """What a record is in STDIN, out of Kafka's value."""
-        return line_of(self.values[record.partition, record.offset], self.reference.input_newlines)
+        return line_of(
+            self.values[record.partition, record.offset], self.reference.input_newlines, self.reference.prefix
+        )
 
     # ---------------------------------------------------------------- the Calculator
 
