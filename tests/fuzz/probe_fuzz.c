@@ -181,6 +181,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             probe.thread_count > PROBE_THREADS_MAX)
             abort();
     }
-    calculator_probe_detach(&probe);
     return 0;
 }

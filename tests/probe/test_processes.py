@@ -288,6 +288,35 @@ def test_a_helper_that_rests_leaves_one_reader(library: ctypes.CDLL, tmp_path: P
     probe.close()
 
 
+def test_a_helper_that_has_not_run_since_the_first_record_leaves_one_reader(
+    library: ctypes.CDLL, tmp_path: Path
+) -> None:
+    """From the first time on it is asked."""
+    tree = MadeUp()
+    tree.process(100)
+    tree.process(101, [READS_STDIN], parent=100)
+    tree.fd(101, 0, "pipe:[2001]")
+    tree.fd(100, 5, "pipe:[2001]", flags=1)
+    probe = tree.probe(library, tmp_path)
+    probe.first_record()
+    assert [probe.reader() for _ in range(3)] == [Reader.ONE] * 3
+    assert probe.look() == Verdict.IDLE
+    (tmp_path / "101/task/101/schedstat").write_text("100 200 8\n")
+    assert probe.reader() == Reader.SEVERAL
+    probe.close()
+
+
+def test_a_helper_started_in_the_clock_tick_of_the_first_record_is_older(library: ctypes.CDLL, tmp_path: Path) -> None:
+    """It was there before: the clock of starts is a coarse one."""
+    tree = MadeUp()
+    tree.process(100)
+    tree.process(101, [SLEEPS], parent=100, started=1 << 60)
+    probe = tree.probe(library, tmp_path)
+    probe.first_record()
+    assert [probe.look() for _ in range(2)][-1] == Verdict.IDLE
+    probe.close()
+
+
 def test_several_that_cannot_be_seen(library: ctypes.CDLL, tmp_path: Path) -> None:
     tree = MadeUp()
     for pid in (100, 101):
