@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import resource
 from pathlib import Path
 
 import pytest
@@ -260,6 +261,32 @@ def test_a_leader_that_is_hidden(library: ctypes.CDLL, tmp_path: Path) -> None:
     tree = MadeUp()
     tree.files["self/mounts"] = f"proc {tmp_path} proc rw,hidepid=2 0 0\n"
     assert looked(tree, library, tmp_path) == (Verdict.UNSEEN, Note.UNSEEN_SEVERAL)
+
+
+def test_without_a_proc_nothing_can_be_seen(library: ctypes.CDLL, tmp_path: Path) -> None:
+    probe = Probe(library, 100, [STDIN, 0, 0], tmp_path / "nothing")
+    assert (probe.look(), probe.note) == (Verdict.UNSEEN, Note.UNSEEN_SEVERAL)
+    assert probe.reader() == Reader.UNSEEN_SEVERAL
+    probe.close()
+
+
+def test_without_a_descriptor_left_nothing_is_idle(library: ctypes.CDLL, tmp_path: Path) -> None:
+    """And nobody is forgotten."""
+    tree = MadeUp()
+    tree.process(100)
+    tree.process(101, [PARKED], parent=100, started=6000)
+    probe = settled(tree, library, tmp_path)
+    assert probe.look() == Verdict.IDLE
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        verdicts = [probe.look() for _ in range(3)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert verdicts == [Verdict.WORK] * 3
+    assert probe.look() == Verdict.IDLE
+    assert set(probe.processes()) == {100, 101}
+    probe.close()
 
 
 def test_a_leader_that_has_ended_is_not_idle(library: ctypes.CDLL, tmp_path: Path) -> None:
