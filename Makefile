@@ -46,9 +46,15 @@ integration: services ## tests/integration alone
 faults: services ## tests/faults alone
 	$(BIN)/python -m pytest tests/faults
 
+STEPS ?= 100000
+.PHONY: matrix
+matrix: env ## every kind of program, without Kafka: STEPS (100000) acknowledgements, each beside what the program has done
+	$(BIN)/python -m tests.matrix --steps $(STEPS)
+
 SOAK_MINUTES ?= 30
 .PHONY: soak
-soak: services ## long fault runs over every mode with fresh seeds, for SOAK_MINUTES (30)
+soak: services ## long fault runs: every kind of program through 30 kills, every mode with fresh seeds for SOAK_MINUTES (30)
+	$(BIN)/python -m tests.matrix --kills 30
 	$(BIN)/python -m tests.faults --minutes $(SOAK_MINUTES)
 
 .PHONY: services
@@ -67,6 +73,11 @@ lint: env ## ruff, mypy --strict, cython-lint, clang-format
 bench: services ## the benchmarks, on a real Kafka
 	$(PIP) install "$$(echo dist/*.whl)[bench]"
 	$(BIN)/python -m bench
+
+.PHONY: bench-low
+bench-low: services ## CPU at low rates beside a kcat pair, on a real Kafka
+	$(PIP) install "$$(echo dist/*.whl)[bench]"
+	$(BIN)/python -m bench.low_rates
 
 .PHONY: clean
 clean: ## remove what was built (downloaded services stay)

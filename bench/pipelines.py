@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -71,17 +71,24 @@ class Subject:
     unwrap: Callable[[bytes], bytes]
 
 
-def _raw(value: bytes) -> bytes:
-    raw: str = orjson.loads(value)["raw"]
-    return raw.encode()
+def raw(value: bytes) -> bytes:
+    """Take the line out of a dataframe."""
+    line: str = orjson.loads(value)["raw"]
+    return line.encode()
 
 
 def _supervisor(place: Place, **environment: str) -> Pipeline:
+    return supervisor_of(sys.executable, place, **environment)
+
+
+def supervisor_of(python: str, place: Place, command: Sequence[str] = ("cat",), **environment: str) -> Pipeline:
     """``python -m supervisor``, by default with its defaults; its route is written by the platform's manager."""
     node_id = str(uuid.uuid4())
     stack = contextlib.ExitStack()
     environment["LOG_LEVEL"] = "warning"
-    process = Supervised(["cat"], node_id=node_id, kafka=place.kafka, consul=place.consul, env=environment)
+    process = Supervised(
+        command, node_id=node_id, kafka=place.kafka, consul=place.consul, env=environment, python=python
+    )
     stack.callback(process.close)
     manager = Manager(place.consul, node_id)
     stack.callback(manager.decommission)
@@ -109,10 +116,10 @@ def _kcat(place: Place, *filters: list[str]) -> Pipeline:
     produce = [*common, "-P", "-t", place.outgoing, "-p", "0", *KCAT_PRODUCER]
     stack = contextlib.ExitStack()
     pids: list[int] = []
-    return Pipeline(lambda: _start_pipe([consume, *filters, produce], stack, pids), lambda: pids, stack)
+    return Pipeline(lambda: start_pipe([consume, *filters, produce], stack, pids), lambda: pids, stack)
 
 
-def _start_pipe(commands: list[list[str]], stack: contextlib.ExitStack, pids: list[int]) -> None:
+def start_pipe(commands: list[list[str]], stack: contextlib.ExitStack, pids: list[int]) -> None:
     """Start the commands with pipes of 1 MiB between them, as the Supervisor has them."""
     upstream = os.open(os.devnull, os.O_RDONLY)
     for command in commands:
@@ -156,9 +163,9 @@ def _loop(place: Place) -> Pipeline:
     return Pipeline(go, lambda: [process.pid], stack)
 
 
-SUPERVISOR = Subject("Supervisor", _supervisor, _raw)
+SUPERVISOR = Subject("Supervisor", _supervisor, raw)
 MODES = [
-    Subject(f"{guarantee}, {ack_mode}", partial(_supervisor, PROCESSING_GUARANTEE=guarantee, ACK_MODE=ack_mode), _raw)
+    Subject(f"{guarantee}, {ack_mode}", partial(_supervisor, PROCESSING_GUARANTEE=guarantee, ACK_MODE=ack_mode), raw)
     for guarantee, ack_mode in (
         ("at-least-once", "demand"),
         ("at-least-once", "line"),
@@ -169,7 +176,7 @@ MODES = [
     )
 ]
 WINDOWS = [
-    Subject(f"{records} in flight", partial(_supervisor, ACK_MODE="line", MAX_IN_FLIGHT_RECORDS=str(records)), _raw)
+    Subject(f"{records} in flight", partial(_supervisor, ACK_MODE="line", MAX_IN_FLIGHT_RECORDS=str(records)), raw)
     for records in (1_000, 10_000, 100_000)
 ]
 
@@ -180,9 +187,9 @@ def spread(topics: Mapping[int, str]) -> list[Subject]:
     def start(topic: str, place: Place) -> Pipeline:
         return _supervisor(replace(place, incoming=topic))
 
-    return [Subject(f"{number} partitions", partial(start, topic), _raw) for number, topic in topics.items()]
+    return [Subject(f"{number} partitions", partial(start, topic), raw) for number, topic in topics.items()]
 
 
 KCAT = Subject("kcat pair", lambda place: _kcat(place, ["cat"]), bytes)
-KCAT_SED = Subject("kcat pair with sed", lambda place: _kcat(place, ["cat"], SED), _raw)
-LOOP = Subject("Python loop", _loop, _raw)
+KCAT_SED = Subject("kcat pair with sed", lambda place: _kcat(place, ["cat"], SED), raw)
+LOOP = Subject("Python loop", _loop, raw)

@@ -101,13 +101,13 @@ def _real(consul: Consul, *, quick: bool) -> Iterator[report.Table]:
         for size, count in _workloads(quick=quick):
             made = text.lines(size, count)
             checked = made[:_CHECKED_LINES]
-            with _topic(kafka, checked) as incoming:
+            with topic(kafka, checked) as incoming:
                 _check(Place(kafka, consul, incoming, ""), subjects, checked)
-            with _topic(kafka, made) as incoming:
+            with topic(kafka, made) as incoming:
                 place = Place(kafka, consul, incoming, "")
-                _say(f"warming the broker up, {size} B")
+                say(f"warming the broker up, {size} B")
                 for subject in subjects[:2]:
-                    _timed(place, subject, count, cluster.pid())
+                    timed(place, subject, count, cluster.pid())
                 rounds = _rounds(place, subjects, count, 2 if quick else 5, cluster.pid())
             title = f"Real broker, 1 partition, {count} lines of {size} B"
             yield report.Table(title, rounds)
@@ -120,13 +120,13 @@ def _modes(consul: Consul, *, quick: bool) -> Iterator[report.Table]:
     checked = made[:_CHECKED_LINES]
     with Cluster(full_speed=True) as cluster:
         kafka = Kafka(cluster.bootstrap)
-        with _topic(kafka, checked) as incoming:
+        with topic(kafka, checked) as incoming:
             _check(Place(kafka, consul, incoming, ""), MODES, checked)
-        with _topic(kafka, made) as incoming:
+        with topic(kafka, made) as incoming:
             place = Place(kafka, consul, incoming, "")
-            _say("warming the broker up for the guarantees")
+            say("warming the broker up for the guarantees")
             for subject in MODES[:2]:
-                _timed(place, subject, count, cluster.pid())
+                timed(place, subject, count, cluster.pid())
             rounds = _rounds(place, MODES, count, 2 if quick else 5, cluster.pid())
         yield report.Table(f"The Supervisor's guarantees, real broker, 1 partition, {count} lines of {size} B", rounds)
 
@@ -152,7 +152,7 @@ def _mock(consul: Consul, *, quick: bool) -> Iterator[report.Table]:
                     place = Place(kafka, consul, "in", outgoing.pop(), partitions)
                     sample = _flow(place, subject, count, pid)
                     samples[subject.name].append(sample)
-                    _say(f"mock cluster, {size} B: {subject.name}: {sample}")
+                    say(f"mock cluster, {size} B: {subject.name}: {sample}")
         yield report.Table(f"Mock cluster, {partitions} partitions, {count} lines of {size} B", samples)
 
 
@@ -162,11 +162,11 @@ def _flat(consul: Consul, *, quick: bool) -> Iterator[report.Table]:
     made = text.lines(size, count)
     with Cluster(full_speed=True) as cluster, ExitStack() as stack:
         kafka = Kafka(cluster.bootstrap)
-        topics = {partitions: stack.enter_context(_topic(kafka, made, partitions)) for partitions in (1, 8, 64)}
+        topics = {partitions: stack.enter_context(topic(kafka, made, partitions)) for partitions in (1, 8, 64)}
         place = Place(kafka, consul, topics[1], "")
-        _say("warming the broker up for windows and partitions")
+        say("warming the broker up for windows and partitions")
         for subject in WINDOWS[:2]:
-            _timed(place, subject, count, cluster.pid())
+            timed(place, subject, count, cluster.pid())
         for what, subjects in (("window, ACK_MODE=line", WINDOWS), ("number of partitions", spread(topics))):
             rounds = _rounds(place, subjects, count, 2 if quick else 5, cluster.pid())
             yield report.Table(f"By {what}: real broker, {count} lines of {size} B", rounds)
@@ -187,7 +187,8 @@ def _mock_cluster(topics: Mapping[str, int]) -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def _topic(kafka: Kafka, values: list[bytes] | None = None, partitions: int = 1) -> Iterator[str]:
+def topic(kafka: Kafka, values: list[bytes] | None = None, partitions: int = 1) -> Iterator[str]:
+    """A topic for one run, with these records."""
     name = kafka.create_topic(f"bench-{uuid.uuid4()}", partitions)
     if values is not None:
         kafka.produce(name, values)
@@ -200,7 +201,7 @@ def _topic(kafka: Kafka, values: list[bytes] | None = None, partitions: int = 1)
 def _check(place: Place, subjects: list[Subject], made: list[bytes]) -> None:
     """Every subject's lines are those that went in, in their order."""
     for subject in subjects:
-        with _topic(place.kafka) as outgoing:
+        with topic(place.kafka) as outgoing:
             pipeline = subject.start(Place(place.kafka, place.consul, place.incoming, outgoing))
             try:
                 pipeline.release()
@@ -213,7 +214,7 @@ def _check(place: Place, subjects: list[Subject], made: list[bytes]) -> None:
             raise ServiceError(
                 f"{subject.name}: its {len(lines)} lines are not the {len(made)} that went in, from line {first} on"
             )
-        _say(f"{subject.name}: {len(lines)} lines came out as they went in, in order")
+        say(f"{subject.name}: {len(lines)} lines came out as they went in, in order")
 
 
 def _rounds(
@@ -223,15 +224,15 @@ def _rounds(
     samples: dict[str, list[report.Sample]] = {subject.name: [] for subject in subjects}
     for number in range(rounds):
         for subject in random.sample(subjects, len(subjects)):
-            sample = _timed(place, subject, count, broker)
+            sample = timed(place, subject, count, broker)
             samples[subject.name].append(sample)
-            _say(f"round {number + 1} of {rounds}: {subject.name}: {sample}")
+            say(f"round {number + 1} of {rounds}: {subject.name}: {sample}")
     return samples
 
 
-def _timed(place: Place, subject: Subject, count: int, broker: int) -> report.Sample:
+def timed(place: Place, subject: Subject, count: int, broker: int) -> report.Sample:
     """One run into a new topic."""
-    with _topic(place.kafka) as outgoing:
+    with topic(place.kafka) as outgoing:
         return _flow(Place(place.kafka, place.consul, place.incoming, outgoing), subject, count, broker)
 
 
@@ -298,5 +299,6 @@ def _environment(*, quick: bool) -> dict[str, str]:
     }
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Tell whoever waits for the result."""
     print(f"bench: {line}", file=sys.stderr, flush=True)

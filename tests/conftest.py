@@ -75,8 +75,8 @@ def persistence(kafka: Kafka) -> Callable[[str], Persistence]:
 def supervisor_process(request: pytest.FixtureRequest, names: Names) -> Iterator[Callable[..., Supervised]]:
     """Start a Supervisor for this test's workspace; it ends with the test, and a failed test shows its log.
 
-    ``supervisor_process(command, env=..., kafka=..., consul=..., node_id=..., group=..., log_fd=...)``: the peers are
-    the session's services unless given.
+    ``supervisor_process(command, env=..., kafka=..., consul=..., node_id=..., group=..., log_fd=..., prefix=...)``: the
+    peers are the session's services unless given.
     """
     made: list[Supervised] = []
 
@@ -89,6 +89,7 @@ def supervisor_process(request: pytest.FixtureRequest, names: Names) -> Iterator
         node_id: str = names.node_id,
         group: str = names.group,
         log_fd: int | None = None,
+        prefix: Sequence[str] = (),
     ) -> Supervised:
         process = Supervised(
             command,
@@ -98,6 +99,7 @@ def supervisor_process(request: pytest.FixtureRequest, names: Names) -> Iterator
             consul=consul or request.getfixturevalue("consul"),
             env=env,
             log_fd=log_fd,
+            prefix=prefix,
         )
         made.append(process)
         return process.start()

@@ -38,6 +38,9 @@ cdef bint inlet_post_letter(inlet_t *s, ledger_entry_t *entry) noexcept nogil:
         headers = rdk.headers_new(8)
     if entry.flags & LEDGER_POISON:
         letter_headers_add(headers, s.progress, b"TASK_PUT", b"supervisor.CalculatorFailure", s.poison_why, s.topic)
+    elif entry.flags & LEDGER_LIKE_MARKER and not entry.flags & LEDGER_INNER_NEWLINE:
+        letter_headers_add(headers, s.progress, b"VALUE_CONVERTER", b"supervisor.MarkerInValue",
+                           b"the value begins with MARKER_PREFIX, and INPUT_NEWLINES is reject", s.topic)
     else:
         letter_headers_add(headers, s.progress, b"VALUE_CONVERTER", b"supervisor.NewlineInValue",
                            b"the value has a newline inside, and INPUT_NEWLINES is reject", s.topic)
@@ -81,14 +84,16 @@ cdef int64_t inlet_read_until(inlet_t *s) noexcept nogil:
 
 
 cdef bint inlet_alone(inlet_t *s) noexcept nogil:
-    """Whether records are written alone now. Ends it when all that are suspected were answered."""
+    """Whether records are written alone now. Ends it when all that are suspected were answered, or where nothing shows
+    that a record which nothing follows is done with."""
     if s.alone_until == 0:
         return False
-    if s.ledger.answered < s.alone_until:
+    cdef bint seen = s.ledger.count != LEDGER_COUNT_BYTES or not demand_is_unseen(&s.demand)
+    if s.ledger.answered < s.alone_until and seen:
         return True
     s.alone_until = 0
     s.more = True
-    notice_post(&s.client.notices, NOTICE_CLEARED, 0, b"")
+    notice_post(&s.client.notices, NOTICE_CLEARED if seen else NOTICE_NOT_ALONE, 0, b"")
     return False
 
 

@@ -18,6 +18,7 @@
 
 #define LETTERS_MAX 64                       /* of records, posted and not delivered */
 #define LETTERS_MAX_BYTES ((int64_t)8 << 20) /* of values, likewise, and of lines; a larger one goes alone */
+#define LETTERS_MAX_LINES 4096               /* there are: then no more lines are offered that may be refused */
 
 typedef enum { LETTER_WAITS, LETTER_FLIES, LETTER_DELIVERED } letter_state_t;
 
@@ -45,6 +46,7 @@ typedef struct {
     pthread_mutex_t lock;
     letters_t posted;      /* by the inlet, not taken yet; guarded by lock */
     _Atomic int64_t bytes; /* copied, of all letters there are */
+    _Atomic int64_t count; /* of all letters there are */
     _Atomic int64_t issued;
     _Atomic int64_t delivered; /* every number up to it */
 } letterbox_t;
@@ -71,6 +73,9 @@ static inline letter_t *letters_take(letters_t *letters) {
 }
 
 static inline int64_t letterbox_bytes(letterbox_t *box) { return atomic_load(&box->bytes); }
+static inline int64_t letterbox_count(letterbox_t *box) {
+    return atomic_load_explicit(&box->count, memory_order_relaxed);
+}
 
 /* A letter with copies of value and key, or with `copied` 0 with the value as it lies. NULL when memory is short. */
 static letter_t *letter_new(letterbox_t *box, const void *value, size_t value_bytes, const void *key, size_t key_bytes,
@@ -92,12 +97,14 @@ static letter_t *letter_new(letterbox_t *box, const void *value, size_t value_by
         letter->value = letter->copy + key_bytes;
     }
     atomic_fetch_add(&box->bytes, (int64_t)bytes);
+    atomic_fetch_add(&box->count, 1);
     live_add(LIVE_letters, 1);
     return letter;
 }
 
 static inline void letter_free(letterbox_t *box, letter_t *letter) {
     atomic_fetch_sub(&box->bytes, letter->copied_bytes);
+    atomic_fetch_sub(&box->count, 1);
     live_add(LIVE_letters, -1);
     free(letter);
 }

@@ -19,7 +19,7 @@
     X(errors)                                                         \
     X(messages) /* records taken from librdkafka and not given back */ \
     X(letters)  /* dead letters */                                     \
-    X(headers)  /* of them */                                          \
+    X(headers)  /* of them, and parsed ones of records */             \
     X(lines)    /* that a client never reported on before its end */  \
     X(slabs)
 /* clang-format on */
@@ -104,6 +104,12 @@ LIVE_DESTROYERS(X)
 #undef X
 /* clang-format on */
 
+static int live_message_detach_headers(rd_kafka_message_t *message, rd_kafka_headers_t **headers) {
+    int error = live.made_by.message_detach_headers(message, headers);
+    live_add(LIVE_headers, error == RDK_ERR_NONE);
+    return error;
+}
+
 static ssize_t live_consume_batch_queue(rd_kafka_queue_t *queue, int timeout_ms, rd_kafka_message_t **messages,
                                         size_t count) {
     ssize_t taken = live.made_by.consume_batch_queue(queue, timeout_ms, messages, count);
@@ -122,4 +128,5 @@ static void live_watch(void) {
     LIVE_DESTROYERS(X)
 #undef X
     rdk.consume_batch_queue = live_consume_batch_queue;
+    rdk.message_detach_headers = live_message_detach_headers;
 }

@@ -1,5 +1,11 @@
 # The outlet takes lines out of STDOUT: read, newline scan, envelope into a slab.
 
+cdef enum:
+    KEY_NONE = -1
+    KEY_NO_MEMORY = -2
+    KEY_KEPT_BYTES = 65536          # for the key of the line that is framed; room for a larger one is given back
+
+
 cdef int64_t outlet_position(const outlet_t *s, size_t index) noexcept nogil:
     """The STDOUT position of buffer[index]. Read by the outlet's thread, which alone moves read_position.
 
@@ -78,6 +84,8 @@ cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept
                                 b"the line, escaped, is larger than message.max.bytes")
     if s.propagate_key:
         key_bytes = outlet_take_key(s)
+        if key_bytes == KEY_NO_MEMORY:
+            return False        # without its key it would go to another partition
         need += max(0, key_bytes)
     batch = batch_open(&s.delivery)
     if batch == NULL or slab_reserve(&s.delivery, need) != 0:
@@ -120,20 +128,21 @@ cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept
 
 
 cdef int64_t outlet_take_key(outlet_t *s) noexcept nogil:
-    """Copy the key of the line to come; -1: it has none."""
-    cdef uint8_t *grown
+    """Copy the key of the line to come. Returns its length, KEY_NONE or KEY_NO_MEMORY."""
+    cdef const uint8_t *key = NULL
+    cdef uint8_t *resized
     cdef int64_t size
     keys_lock(&s.progress.keys)
-    size = keys_bytes(&s.progress.keys, s.mark + 1)
+    size = keys_find(&s.progress.keys, s.mark + 1, &key)
+    if size > <int64_t>s.key_capacity or (s.key_capacity > KEY_KEPT_BYTES and size <= KEY_KEPT_BYTES):
+        resized = <uint8_t *>realloc(s.key, max(size, <int64_t>KEY_KEPT_BYTES))
+        if resized != NULL:
+            s.key = resized
+            s.key_capacity = max(size, <int64_t>KEY_KEPT_BYTES)
     if size > <int64_t>s.key_capacity:
-        grown = <uint8_t *>realloc(s.key, size)
-        if grown == NULL:
-            size = -1
-        else:
-            s.key = grown
-            s.key_capacity = size
-    if size > 0:
-        memcpy(s.key, keys_data(&s.progress.keys, s.mark + 1), size)
+        size = KEY_NO_MEMORY
+    elif size > 0:
+        memcpy(s.key, key, size)
     keys_unlock(&s.progress.keys)
     return size
 
@@ -152,6 +161,25 @@ cdef void *outlet_key_of(const rd_kafka_message_t *m) noexcept nogil:
     return NULL if m.key == NULL else <uint8_t *>m.payload + m.len
 
 
+cdef void outlet_note_lines(outlet_t *s, size_t at, int64_t mark) noexcept nogil:
+    """The lines in buffer[at:begin] were framed, the first behind this mark: note those that explain a broken rule."""
+    cdef int64_t surplus = progress_lines_written(&s.progress) + 1
+    cdef const uint8_t *newline
+    if s.progress.marker.size > 0 or (not s.first_owed and not mark < surplus <= s.mark):
+        return
+    while at < s.begin:
+        newline = kernels.find_newline(s.buffer + at, s.begin - at)
+        if newline == NULL:     # cannot be
+            return
+        mark += 1
+        if mark == surplus:
+            surplus_note(&s.progress.surplus, mark, s.buffer + at, newline - (s.buffer + at))
+        if s.first_owed and outlet_position(s, at) >= s.kept_until:
+            s.first_owed = False
+            surplus_note_first(&s.progress.surplus, s.buffer + at, newline - (s.buffer + at))
+        at = newline - s.buffer + 1
+
+
 cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
     """Take every whole line out of the buffer. Returns False when it stopped for want of room."""
     if s.abandoning:        # what is purged now must not take new lines with it
@@ -160,7 +188,7 @@ cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
     cdef size_t next_begin, first_begin
     cdef bint room = True
     cdef batch_t *batch
-    cdef int64_t marker
+    cdef int64_t marker, first_mark
     cdef int framed
     while room:
         if (not outlet_flush(s, now_ns) and outlet_is_burst(s)) or not outlet_may_frame(s):
@@ -168,6 +196,7 @@ cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
         if batch_open(&s.delivery) == NULL:     # before a line is taken: dropped lines move the position too
             return False
         first_begin = s.begin
+        first_mark = s.mark
         framed = 0
         while framed < LINES_AT_ONCE and not outlet_is_burst(s):
             framed += 1
@@ -196,6 +225,7 @@ cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
             s.unmarked += 1
         if s.begin == first_begin:
             break
+        outlet_note_lines(s, first_begin, first_mark)      # before the inlet hears of them
         batch = batch_open(&s.delivery)
         if batch != NULL:       # NULL: a change of slab has sealed the last free one
             batch_seal(batch, outlet_position(s, s.begin), s.mark)

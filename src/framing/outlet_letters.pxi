@@ -119,6 +119,8 @@ cdef void outlet_letter_reported(outlet_t *s, letter_t *letter, const rd_kafka_m
     s.letters_flying -= 1
     letter.state = LETTER_WAITS
     if letter.given_up:
+        if letter.batch != NULL:
+            letter.batch.outstanding -= 1
         outlet_free_letter(s, letter)
     elif m.err == RDK_ERR_NONE:
         letter.state = LETTER_DELIVERED
@@ -148,6 +150,8 @@ cdef void outlet_send_letters(outlet_t *s, int64_t now_ns) noexcept nogil:
     """Hand the letters that wait to librdkafka, and let go of those that are delivered."""
     cdef letter_t *letter
     outlet_take_posted(s)
+    if s.letters_rkt == NULL and s.letters.first != NULL:
+        outlet_drop_lines_letters(s)    # one that was in flight when the stream went may have come back
     outlet_file_letters(s)
     letter = outlet_next_letter(s, s.letters.first, now_ns)
     if letter == NULL or s.letters_rkt == NULL or now_ns < s.letters_retry_at_ns or not outlet_may_send_letters(s):
@@ -246,12 +250,12 @@ cdef void outlet_drop_letters(outlet_t *s) noexcept nogil:
     outlet_take_posted(s)
     letter = letters_take(&s.letters)
     while letter != NULL:
-        if letter.batch != NULL:
-            letter.batch.outstanding -= 1
-            s.lines_abandoned += 1
+        s.lines_abandoned += letter.batch != NULL
         if letter.state == LETTER_FLIES:
-            letter.given_up = True
+            letter.given_up = True      # until its report librdkafka reads what the batch keeps
         else:
+            if letter.batch != NULL:
+                letter.batch.outstanding -= 1
             outlet_free_letter(s, letter)
         letter = letters_take(&s.letters)
 

@@ -16,7 +16,8 @@ cdef void outlet_error(outlet_t *s, int error) noexcept nogil:
 cdef void outlet_drop(outlet_t *s, const rd_kafka_message_t *m, int error) noexcept nogil:
     """The broker does not take it: a dead letter, or nothing."""
     cdef batch_t *batch = <batch_t *>m._private
-    cdef int made = outlet_bury(s, m.payload, m.len, batch, False, 0, b"supervisor.UnproducibleLine",
+    cdef uint64_t hash = outlet_hash_frame(s, <const uint8_t *>m.payload, m.len)
+    cdef int made = outlet_bury(s, m.payload, m.len, batch, False, hash, b"supervisor.UnproducibleLine",
                                 rdk.err2str(error))
     batch.outstanding -= 1
     if made == LETTER_MADE:
@@ -49,36 +50,16 @@ cdef void outlet_note_refusal(outlet_t *s, const rd_kafka_message_t *m) noexcept
     s.refusal_noted = True
 
 
-cdef void outlet_compact_returned(outlet_t *s) noexcept nogil:
-    memmove(s.returned, s.returned + s.returned_first, s.returned_count * sizeof(rd_kafka_message_t))
-    s.returned_first = 0
-
-
 cdef void outlet_return(outlet_t *s, const rd_kafka_message_t *m) noexcept nogil:
     """Keep an undelivered record to offer it again."""
-    cdef rd_kafka_message_t *grown
-    cdef rd_kafka_message_t *slot
-    cdef int capacity
+    cdef rd_kafka_message_t *slot = returned_add(&s.returned)
     s.group_returned += s.group_count > 0
-    if s.returned_first + s.returned_count == s.returned_capacity:
-        if s.returned_first > 0 and s.group_count == 0:     # a group that came back needs the place before the first
-            outlet_compact_returned(s)
-        else:
-            capacity = max(1024, 2 * s.returned_capacity)
-            grown = <rd_kafka_message_t *>realloc(s.returned, capacity * sizeof(rd_kafka_message_t))
-            if grown == NULL:
-                return      # its batch stays outstanding: it is never acknowledged, and its input is read again later
-            s.returned = grown
-            s.returned_capacity = capacity
-    slot = &s.returned[s.returned_first + s.returned_count]
-    memset(slot, 0, sizeof(rd_kafka_message_t))
     slot.payload = m.payload
     slot.len = m.len
     slot.key = outlet_key_of(m)
     slot.key_len = m.key_len
     slot._private = m._private
     slot.partition = m.partition
-    s.returned_count += 1
     s.retries += 1
 
 
@@ -146,6 +127,15 @@ cdef int outlet_produce(outlet_t *s, rd_kafka_message_t *messages, int count, in
     return taken
 
 
+cdef bint outlet_may_offer(outlet_t *s, int count) noexcept nogil:
+    """Make sure that there is room for so many more lines, should they come back: none is lost for want of memory."""
+    if returned_reserve(&s.returned, s.in_flight, count) == 0:
+        return True
+    outlet_error(s, RDK_ERR__CRIT_SYS_RESOURCE)
+    s.retry_at_ns = monotonic_ns() + RETRY_MS * <int64_t>1000000
+    return False
+
+
 cdef int outlet_offer(outlet_t *s, rd_kafka_message_t *messages, int count, int32_t partition) noexcept nogil:
     """Offer records to librdkafka. Those it does not take now are moved to the front; returns their number."""
     cdef int i, left = 0
@@ -179,16 +169,13 @@ cdef bint outlet_flush_group(outlet_t *s, int64_t now_ns) noexcept nogil:
     its own batch size, and a record that is refused alone has been found.
     """
     cdef rd_kafka_message_t *first = s.pending
+    cdef bint from_returned = s.returned.count > 0
     cdef int count = s.pending_count
     cdef int n = 0
     cdef int left
     if s.in_flight > 0:
         return False
-    if s.group_returned > 0 and s.group_returned < s.returned_count:
-        # It was the front, and is again.
-        s.returned_first -= s.group_returned
-        memmove(s.returned + s.returned_first, s.returned + s.returned_first + s.returned_count,
-                s.group_returned * sizeof(rd_kafka_message_t))
+    returned_to_front(&s.returned, s.group_returned)
     if s.group_refused:
         s.group_refused = False
         s.group_limit_bytes = max(<size_t>1, s.group_bytes // 2) if s.group_count > 0 else FIRST_GROUP_BYTES
@@ -204,23 +191,24 @@ cdef bint outlet_flush_group(outlet_t *s, int64_t now_ns) noexcept nogil:
                 outlet_end_groups(s)
                 return outlet_flush_all(s, now_ns)
     s.group_returned = 0
-    if s.returned_count > 0:
-        first = s.returned + s.returned_first
-        count = s.returned_count
+    if from_returned:
+        first = returned_first(&s.returned)
+        count = <int>s.returned.count
     s.group_bytes = 0
     while n < count and (n == 0 or s.group_bytes + first[n].len <= s.group_limit_bytes):
         s.group_bytes += first[n].len
         n += 1
     s.group_count = n
-    left = outlet_offer(s, first, n, RDK_PARTITION_UA)
-    if s.returned_count > 0:
-        memmove(first + n - left, first, left * sizeof(rd_kafka_message_t))
-        s.returned_first += n - left
-        s.returned_count -= n - left
+    if not outlet_may_offer(s, n):
+        return False
+    if from_returned:
+        left = outlet_offer(s, returned_first(&s.returned), n, RDK_PARTITION_UA)
+        returned_taken(&s.returned, n, left, s.in_flight)
     else:
-        memmove(first + left, first + n, (count - n) * sizeof(rd_kafka_message_t))
+        left = outlet_offer(s, s.pending, n, RDK_PARTITION_UA)
+        memmove(s.pending + left, s.pending + n, (count - n) * sizeof(rd_kafka_message_t))
         s.pending_count -= n - left
-    return s.returned_count + s.pending_count == 0
+    return s.returned.count == 0 and s.pending_count == 0
 
 
 cdef void outlet_end_groups(outlet_t *s) noexcept nogil:
@@ -250,32 +238,32 @@ cdef bint outlet_flush_returned(outlet_t *s) noexcept nogil:
     cdef int left
     if s.in_flight > 0:
         return False        # more may come back, and belong before these
-    first = s.returned + s.returned_first
-    returned_sort(&s.delivery, first, s.returned_count)
-    while n < min(s.returned_count, s.burst.max_lines) and first[n].partition == first[0].partition \
+    returned_sort(&s.delivery, &s.returned)
+    first = returned_first(&s.returned)
+    while n < min(<int>s.returned.count, s.burst.max_lines) and first[n].partition == first[0].partition \
             and (n == 0 or size + burst_bytes_of(first[n].len) <= s.burst.max_bytes):
         size += burst_bytes_of(first[n].len)
         n += 1
-    left = outlet_offer(s, first, n, first[0].partition)
-    memmove(first + n - left, first, left * sizeof(rd_kafka_message_t))
-    s.returned_first += n - left
-    s.returned_count -= n - left
-    if s.returned_count > 0:
+    if not outlet_may_offer(s, n):
         return False
-    s.returned_first = 0
-    return True
+    first = returned_first(&s.returned)
+    left = outlet_offer(s, first, n, first[0].partition)
+    returned_taken(&s.returned, n, left, s.in_flight)
+    return s.returned.count == 0
 
 
 cdef bint outlet_flush_all(outlet_t *s, int64_t now_ns) noexcept nogil:
     """Offer everything that is due. Returns whether all there is was taken."""
     cdef int count, left
-    if s.returned_count > 0 and not outlet_flush_returned(s):
+    if s.returned.count > 0 and not outlet_flush_returned(s):
         return False
     if s.pending_count > 0 and outlet_may_begin_burst(s) and (
             outlet_is_burst(s) or now_ns >= s.pending_since_ns + s.burst.gather_ns or outlet_in_a_hurry(s)):
         count = s.pending_count
         if count > 1 and s.pending_bytes > s.burst.max_bytes:
             count -= 1      # the last one would be left over from the request
+        if not outlet_may_offer(s, count):
+            return False
         left = outlet_offer(s, s.pending, count, RDK_PARTITION_UA)
         if count < s.pending_count:
             s.pending[left] = s.pending[count]
@@ -300,10 +288,12 @@ cdef bint outlet_in_a_hurry(outlet_t *s) noexcept nogil:
 
 cdef bint outlet_flush(outlet_t *s, int64_t now_ns) noexcept nogil:
     """Offer what came back, then what is pending. Returns whether all of it was taken."""
-    if s.returned_count + s.pending_count == 0:
+    if s.returned.count == 0 and s.pending_count == 0:
         return True
     if s.fatal or now_ns < s.retry_at_ns or (s.transactional and not outlet_begin(s)):
         return False
+    if letterbox_count(&s.progress.letters) > LETTERS_MAX_LINES:
+        return False        # each line that is refused would be one more
     if s.group_refused or s.group_limit_bytes > 0:
         return outlet_flush_group(s, now_ns)
     return outlet_flush_all(s, now_ns)

@@ -66,6 +66,7 @@ enum {
     RDK_DESTROY_NO_CONSUMER_CLOSE = 0x8,
     RDK_MSG_STATUS_NOT_PERSISTED = 0,
     RDK_ERR_NONE = 0,
+    RDK_ERR__CRIT_SYS_RESOURCE = -194,
     RDK_ERR__UNKNOWN_PARTITION = -190,
     RDK_ERR__TIMED_OUT = -185,
     RDK_ERR__QUEUE_FULL = -184,
@@ -138,6 +139,7 @@ typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, si
     X(const char *, error_string, (const void *))                                                                      \
     X(int, offsets_store, (rd_kafka_t *, rd_kafka_topic_partition_list_t *))                                           \
     X(int, commit, (rd_kafka_t *, const rd_kafka_topic_partition_list_t *, int))                                       \
+    X(int, commit_queue, (rd_kafka_t *, const rd_kafka_topic_partition_list_t *, rd_kafka_queue_t *, void *, void *))   \
     X(int, committed, (rd_kafka_t *, rd_kafka_topic_partition_list_t *, int))                                          \
     X(int, get_watermark_offsets, (rd_kafka_t *, const char *, int32_t, int64_t *, int64_t *))                         \
     X(rd_kafka_topic_partition_list_t *, topic_partition_list_new, (int))                                              \
@@ -176,11 +178,15 @@ typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, si
     X(rd_kafka_headers_t *, headers_copy, (const rd_kafka_headers_t *))                                                \
     X(void, headers_destroy, (rd_kafka_headers_t *))                                                                   \
     X(int, header_add, (rd_kafka_headers_t *, const char *, ssize_t, const void *, ssize_t))                           \
-    X(int, message_headers, (const rd_kafka_message_t *, rd_kafka_headers_t **))\
+    X(int, message_headers, (const rd_kafka_message_t *, rd_kafka_headers_t **))                                       \
+    X(int, message_detach_headers, (rd_kafka_message_t *, rd_kafka_headers_t **))                                      \
+    X(int, header_get_all, (const rd_kafka_headers_t *, size_t, const char **, const void **, size_t *))               \
     X(void *, TopicCollection_of_topic_names, (const char **, size_t))                                                 \
     X(void, TopicCollection_destroy, (void *))                                                                         \
     X(void, DescribeTopics, (rd_kafka_t *, const void *, const void *, rd_kafka_queue_t *))                            \
     X(void *, queue_poll, (rd_kafka_queue_t *, int))                                                                   \
+    X(int, event_error, (void *))                                                                                      \
+    X(rd_kafka_topic_partition_list_t *, event_topic_partition_list, (void *))                                         \
     X(const void *, event_DescribeTopics_result, (void *))                                                             \
     X(const void **, DescribeTopics_result_topics, (const void *, size_t *))                                           \
     X(const void *, TopicDescription_topic_id, (const void *))                                                         \

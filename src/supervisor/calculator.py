@@ -4,6 +4,10 @@ A run is one process. The listener (the relay) gets its STDIN and STDOUT and is 
 here. Every end that was not asked for counts as a failure, exit status 0 too: a Calculator is to run until its STDIN
 ends. A run that lasted STABLE_S wipes the slate. After CRASH_LOOP_AFTER failures in a row the state is crash-loop, and
 stays so through the next attempts until one of them is stable: a check must not turn green with every attempt.
+
+A program may become another user's (sudo, setpriv) while this process has no CAP_KILL: then every signal is refused.
+It gets its EOF like any other and may end by that; one that does not is left behind, without STDIN and STDOUT, so that
+a stop ends in time and a run that failed has a successor.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from supervisor import _spawn, program
 from supervisor.backoff import Backoff
 from supervisor.errors import SupervisorError
 from supervisor.logs import state_changed
-from supervisor.reaper import ExitStatus, Reaper, signal_group
+from supervisor.reaper import ExitStatus, Reaper, may_signal, signal_group
 from supervisor.states import CALCULATOR, CalculatorState, Lifecycle
 from supervisor.stderr_log import StderrLog
 
@@ -42,13 +46,15 @@ PIPE_BYTES: Final = 1 << 20
 
 _STDERR_REST_S: Final = 1.0  # for logging what the pipe still holds at the end of a run
 _UNKILLABLE_S: Final = 5.0  # after SIGKILL; only uninterruptible sleep lasts longer, and nothing can be done about it
+_REFUSED_S: Final = 1.0  # likewise, where SIGKILL was refused and so nothing comes of it
+_LEFT_BEHIND_MAX: Final = 3  # processes that could not be ended and live on: no further one beside so many
 
 
 @dataclass
 class Run:
     """One process. The listener owns ``stdin_fd`` and ``stdout_fd``: our ends, non-blocking, 1 MiB where allowed.
 
-    ``terminate_sent``: our SIGTERM or SIGKILL came before its end.
+    ``terminate_sent``: our SIGTERM or SIGKILL came before its end, or it was left behind at the end of its grace.
     """
 
     number: int
@@ -122,7 +128,11 @@ class Calculator:
         self.last_exit: ExitStatus | None = None
         self.last_stderr_line: str | None = None
         self.last_failure: Failure | None = None
+        self.unsignallable_since_s: float | None = None
+        """Since when the present run is seen to refuse our signals, by the monotonic clock."""
         self._fault: str | None = None  # why the present run is killed
+        self._refusal_logged = False
+        self._left_behind: set[int] = set()
         self._command = tuple(command)
         self._listener = listener
         self._reaper = reaper
@@ -212,18 +222,50 @@ class Calculator:
     def fail_run(self, why: str) -> None:
         """Kill the present run, and count it as a failure for this reason. Nothing if it ends already."""
         if self._run is not None and self._ended is not None and not self._ended.done() and self._ending is None:
+            first = self._fault is None
             self._fault = self._fault or why
-            signal_group(self._run.pid, SIGKILL)
+            self._signal(self._run, SIGKILL)
+            if first:
+                asyncio.get_running_loop().call_later(_patience_s(self._run), self._give_up, self._ended)
 
     def forward(self, signum: int) -> None:
         """Send a signal to the Calculator's process group."""
         if self._run is not None:
-            signal_group(self._run.pid, signum)
+            self._signal(self._run, signum)
+
+    def look_at_permission(self) -> None:
+        """Note whether the present run may be signalled; call it now and then: a program can change its user."""
+        if self._run is None or self._ended is None or self._ended.done() or may_signal(self._run.pid):
+            self.unsignallable_since_s = None
+        elif self.unsignallable_since_s is None:
+            self.unsignallable_since_s = time.monotonic()
+            self._log_refusal(self._run.pid)
+
+    def _signal(self, run: Run, signum: int) -> bool:
+        """Send it to the run's process group; return False where nobody there may be signalled."""
+        sent = signal_group(run.pid, signum)
+        if not sent:
+            self._log_refusal(run.pid)
+        return sent
+
+    def _log_refusal(self, pid: int) -> None:
+        if not self._refusal_logged:
+            self._refusal_logged = True  # once: it comes again with each run and each signal
+            log.warning(
+                "the calculator may not be signalled: it runs as another user, and the Supervisor has no CAP_KILL",
+                pid=pid,
+                remedy="run it as the Supervisor's user, or give the container the capability KILL",
+            )
 
     # ---------------------------------------------------------------- one run
 
     def _start(self) -> tuple[Run, StderrLog] | None:
         """The next run, or None when it could not be started; SupervisorError if none ever was and none can be."""
+        self._left_behind = {pid for pid in self._left_behind if self._reaper.watches(pid)}
+        if len(self._left_behind) >= _LEFT_BEHIND_MAX:
+            left = ", ".join(map(str, sorted(self._left_behind)))
+            self._fail(Failure(f"could not be started: earlier runs that could not be ended live on, pid {left}"))
+            return None
         try:
             run, stderr = self._spawn()
         except (OSError, SupervisorError) as error:
@@ -293,13 +335,18 @@ class Calculator:
         self.last_exit = status
         log.info("calculator ended", pid=run.pid, run=run.number, status=str(status), lasted_s=lasted_s, asked=asked)
         if not asked:
-            how = f"was killed by the Supervisor: {self._fault}" if self._fault else _unasked(status)
-            self._fail(Failure(how, lasted_s, stderr.last_line))
+            self._fail(Failure(self._how_it_failed(run, status), lasted_s, stderr.last_line))
         self._fault = None
         try:
             await self._listener.calculator_exited(run, status)
         finally:
             self._run_over.set()
+
+    def _how_it_failed(self, run: Run, status: ExitStatus) -> str:
+        if self._fault is None:
+            return _unasked(status)
+        end = "could not be killed and was left behind" if run.pid in self._left_behind else "was killed"
+        return f"{end} by the Supervisor: {self._fault}"
 
     def _on_stable(self, run: Run) -> None:
         self._backoff.reset()
@@ -329,6 +376,7 @@ class Calculator:
             self._ending = None
         self._run = None
         self._ended = None
+        self.unsignallable_since_s = None
 
     async def _kill_what_is_left(self) -> None:
         run, ended = self._run, self._ended
@@ -337,8 +385,8 @@ class Calculator:
         if self.lifecycle.state is not CalculatorState.STOPPING:
             self.lifecycle.change(CalculatorState.STOPPING, "the restart loop was broken off")
         if not ended.done():
-            signal_group(run.pid, SIGKILL)
-            await asyncio.wait({ended}, timeout=_UNKILLABLE_S)
+            self._signal(run, SIGKILL)
+            await asyncio.wait({ended}, timeout=_patience_s(run))
         self._forget_run()
         self._run_over.set()
 
@@ -374,23 +422,37 @@ class Calculator:
     def _terminate(self) -> None:
         if self._run is None or self._ended is None or self._ended.done():
             return
-        self._run.terminate_sent = True
         log.info("SIGTERM to the calculator", pid=self._run.pid)
-        signal_group(self._run.pid, SIGTERM)
-        signal_group(self._run.pid, SIGCONT)  # a stopped process could not act on it
+        self._run.terminate_sent = self._signal(self._run, SIGTERM)
+        self._signal(self._run, SIGCONT)  # a stopped process could not act on it
 
     def _kill(self, ending: _Ending) -> None:
         if self._run is None or self._ended is None or self._ended.done():
             return
-        self._run.terminate_sent = True
         log.warning("the calculator did not end within its grace: SIGKILL", pid=self._run.pid)
-        signal_group(self._run.pid, SIGKILL)
-        ending.timers.append(asyncio.get_running_loop().call_later(_UNKILLABLE_S, self._give_up, self._ended))
+        sent = self._signal(self._run, SIGKILL)
+        self._run.terminate_sent = self._run.terminate_sent or sent
+        patience_s = _patience_s(self._run)
+        ending.timers.append(asyncio.get_running_loop().call_later(patience_s, self._give_up, self._ended))
 
     def _give_up(self, ended: asyncio.Future[ExitStatus]) -> None:
-        if not ended.done():
-            log.error("SIGKILL did not end the calculator: it hangs in the kernel and is left behind", pid=self.pid)
-            ended.set_result(ExitStatus(code=None, signal=None))
+        """Go on without a process that does not end; its status is taken when it does, by the reaper."""
+        if self._run is None or self._ended is not ended or ended.done():
+            return
+        if may_signal(self._run.pid):
+            why = "SIGKILL did not end it: it hangs in the kernel"
+        else:
+            why = "it may not be signalled and does not end by itself"
+        log.error("the calculator is left behind", pid=self._run.pid, why=why)
+        if self._ending is not None:
+            self._run.terminate_sent = True  # nothing of how it ends is its failure
+        self._left_behind.add(self._run.pid)
+        ended.set_result(ExitStatus(code=None, signal=None))
+
+
+def _patience_s(run: Run) -> float:
+    """How long after SIGKILL its end is waited for: one that refuses it does not end, even if its group got it."""
+    return _UNKILLABLE_S if may_signal(run.pid) else _REFUSED_S
 
 
 def _unasked(status: ExitStatus) -> str:

@@ -23,6 +23,7 @@ from supervisor.calculator import Calculator
 from supervisor.errors import SupervisorError
 from supervisor.health import CheckReport, Facts, calculator_check, supervisor_check
 from supervisor.health_log import HealthLog
+from supervisor.hints import Hints
 from supervisor.http import StatusServer
 from supervisor.logs import dropped_lines, state_changed
 from supervisor.reaper import Reaper
@@ -71,6 +72,7 @@ class Daemon:
         self._echo_owed = Standstill()
         self._oversize_rise = LastRise()
         self._unproducible_rise = LastRise()
+        self._hints = Hints()
         self._agent = ConsulAgent(settings)
         self._resync = Resync(self._agent, settings, self._relay.adopt)
         self._registration = Registration(self._agent, settings, self._reports)
@@ -80,16 +82,20 @@ class Daemon:
         loop = asyncio.get_running_loop()
         self._signals.give_to(lambda signum: loop.call_soon_threadsafe(self._on_signal, signum))
         log.info("supervisor starts", version=self._version, node_id=self._settings.node_id, pid=os.getpid())
+        for note in self._settings.notes:
+            log.warning(note)
         self._calculator.check()
-        http = await self._start_http()
+        http: StatusServer | None = None
         try:
+            await self._relay.start()
+            http = await self._start_http()
             await self._run_parts()
         finally:
             if http is not None:
                 await http.stop()
             self._agent.close()
         await asyncio.sleep(0)  # the loop still holds what it woke this up with: the parts' errors, and so their frames
-        left = self._relay.let_go()
+        left = await self._relay.let_go()
         (log.error if any(left.values()) else log.debug)("native memory at the end", **left)
         self.lifecycle.change(DaemonState.STOPPED, "everything is closed")
         return 0
@@ -97,7 +103,6 @@ class Daemon:
     async def _run_parts(self) -> None:
         tasks: list[asyncio.Task[object]] = []
         try:
-            await self._relay.start()
             tasks = [
                 asyncio.create_task(self._watched(part), name=name)
                 for name, part in (
@@ -182,6 +187,8 @@ class Daemon:
         """Work the checks out anew, often; tell the registration when one changed."""
         told = HealthLog()
         while True:
+            self._calculator.look_at_permission()
+            self._hints.look(self._relay.seen(), time.monotonic())
             facts = self.facts()
             self._relay.look_for_hang()
             told.look({"supervisor": supervisor_check(facts), "calculator": calculator_check(facts)})
@@ -259,6 +266,8 @@ class Daemon:
             last_failure=failure.how if failure else None,
             last_failure_ago_s=now_s - failure.at_s if failure else None,
             last_failure_words=(failure.last_words or "") if failure and failure.lasted_s is not None else None,
+            unsignallable_for_s=_since(calculator.unsignallable_since_s, now_s),
+            hints=self._hints.at(now_s),
             oversize_ago_s=self._oversize_rise.ago_s(outlet.get("lines_oversize", 0), now_s),
             unproducible_ago_s=self._unproducible_rise.ago_s(outlet.get("lines_unproducible", 0), now_s),
         )

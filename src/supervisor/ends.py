@@ -21,7 +21,7 @@ def make_outlet(settings: Settings) -> Outlet:
             marker_prefix=settings.marker_prefix if settings.ack_mode == "marker" else b"",
             transactional=settings.processing_guarantee == "exactly-once",
             at_most_once=settings.processing_guarantee == "at-most-once",
-            propagate_keys_of=settings.max_in_flight_records if settings.propagate_key else 0,
+            propagate_key=settings.propagate_key,
         )
     except ValueError as error:
         raise KafkaError(f"the Kafka producer cannot be made: {error}; look at the KAFKA_ settings") from None
@@ -36,8 +36,8 @@ def make_inlet(topic: str, settings: Settings, outlet: Outlet) -> Inlet:
             outlet,
             max_in_flight_records=settings.max_in_flight_records,
             max_in_flight_bytes=settings.max_in_flight_bytes,
-            ack_readahead_bytes=settings.ack_readahead_bytes,
             ack_idle_s=settings.ack_idle_s,
+            feed_ahead_s=settings.feed_ahead_s,
             revoke_grace_s=settings.adoption_graceperiod_s,
             input_newlines=settings.input_newlines,
             ack_mode=settings.ack_mode,

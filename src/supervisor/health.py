@@ -13,6 +13,7 @@ from typing import Final
 
 from supervisor.calculator import STABLE_S
 from supervisor.consumer_renewal import STABLE_S as STABLE_CONSUMER_S
+from supervisor.hints import Hint, Kind, WatchNote
 from supervisor.remedies import GENERAL
 from supervisor.route import Route
 from supervisor.states import CalculatorState, DaemonState, RegistrationState, RelayState, RouteState
@@ -115,6 +116,9 @@ class Facts:
     """Since the last line over MAX_LINE_BYTES was dropped."""
     unproducible_ago_s: float | None = None
     """Since the last line that the broker does not take was dropped."""
+    unsignallable_for_s: float | None = None
+    """The running Calculator refuses our signals."""
+    hints: tuple[Hint, ...] = ()
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -145,7 +149,9 @@ def supervisor_check(facts: Facts) -> CheckReport:
 def calculator_check(facts: Facts) -> CheckReport:
     """Fold the Calculator's side."""
     status, output = _calculator(facts)
-    return CheckReport(status, _sentence(output))
+    further = list(_further(facts))
+    worst = max((status, *(report.status for report in further)), key=lambda status: _SEVERITY[status])
+    return CheckReport(worst, " ".join(_sentence(words) for words in (output, *(report.output for report in further))))
 
 
 def ready(facts: Facts) -> tuple[bool, str]:
@@ -250,6 +256,8 @@ def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
             f"{where} has taken no line {_since(facts, facts.output_stuck_for_s)} and everything before it is full: "
             "the Calculator's lines wait, and it waits in its writing; look at the brokers",
         )
+    elif facts.dead_letter_error is None:
+        yield from (_hinted(facts, hint) for hint in facts.hints if hint.kind is Kind.UNDELIVERED)
     if route is None or route.incoming_stream is None:
         return
     where = f"incoming stream '{route.incoming_stream}'"
@@ -362,7 +370,7 @@ def _running(facts: Facts, since: str) -> tuple[str, str]:
         return CRITICAL, f"{running}, but {closed}; restart it, or have it read to the end"
     if facts.calculator_for_s < STABLE_S and facts.calculator_failures:
         return WARNING, f"{running}, after it {_failure(facts)}; that is over when it has run for {STABLE_S:g} s"
-    if facts.stdin_stuck_for_s is not None and facts.stdin_stuck_for_s > PATIENCE_S:
+    if _reads_nothing_told(facts):
         return WARNING, _reads_nothing(facts, running)
     if facts.inlet.get("echo_owed", 0):
         return WARNING, (
@@ -376,11 +384,43 @@ def _running(facts: Facts, since: str) -> tuple[str, str]:
     return PASSING, running
 
 
+def _further(facts: Facts) -> Iterator[CheckReport]:
+    """What else there is to be said of a Calculator, the worst first."""
+    if facts.unsignallable_for_s is not None:
+        yield CheckReport(
+            WARNING,
+            f"it may not be signalled {_since(facts, facts.unsignallable_for_s)}, because it runs as another user and "
+            "the Supervisor has no CAP_KILL: a stop goes on without it if it does not end at the end of its STDIN, and "
+            "one that hangs cannot be killed; run it as the Supervisor's user, or give the container the capability "
+            "KILL",
+        )
+    if facts.calculator is not CalculatorState.RUNNING:
+        return
+    hints = [hint for hint in facts.hints if hint.kind is not Kind.UNDELIVERED]
+    for hint in sorted(hints, key=lambda hint: not hint.warns):
+        if hint.kind is not Kind.STALLED or not (_kafka_waits(facts) or _reads_nothing_told(facts)):
+            yield _hinted(facts, hint)
+
+
+def _hinted(facts: Facts, hint: Hint) -> CheckReport:
+    since = f"{_since(facts, hint.for_s)}: " if hint.warns else ""
+    return CheckReport(WARNING if hint.warns else PASSING, f"{since}{hint.words}")
+
+
+def _kafka_waits(facts: Facts) -> bool:
+    """Whether the Supervisor's check says that lines cannot be delivered: nothing is the Calculator's fault then."""
+    return facts.producer_error is not None or facts.output_stuck_for_s is not None
+
+
+def _reads_nothing_told(facts: Facts) -> bool:
+    return facts.stdin_stuck_for_s is not None and facts.stdin_stuck_for_s > PATIENCE_S
+
+
 def _reads_nothing(facts: Facts, running: str) -> str:
     reads_nothing = (
         f"{running}, but has read nothing {_since(facts, facts.stdin_stuck_for_s or 0.0)} and its STDIN is full"
     )
-    if facts.producer_error is not None or facts.output_stuck_for_s is not None:
+    if _kafka_waits(facts):
         return f"{reads_nothing}: it waits until its lines can be delivered, the Supervisor's check says why"
     return f"{reads_nothing}: it still works on what it has, or it hangs"
 
@@ -411,8 +451,43 @@ def _not_ready(facts: Facts) -> str | None:
     return None
 
 
+def held_up(facts: Facts) -> str | None:
+    """Say what keeps records from flowing though the route lets them; None if nothing does, or they are not to flow."""
+    if facts.relay is not RelayState.FLOWING or facts.route is None:
+        return None
+    if facts.calculator is not CalculatorState.RUNNING:
+        in_a = {CalculatorState.CRASH_LOOP: "in a crash loop", CalculatorState.BACKOFF: "waiting to be started again"}
+        return f"the Calculator is {in_a.get(facts.calculator, facts.calculator.value)}"
+    if facts.stdin_broken:
+        return "the Calculator closed its STDIN"
+    kinds = {hint.kind for hint in facts.hints}
+    stuck = facts.output_stuck_for_s is not None and facts.output_stuck_for_s > PATIENCE_S
+    if facts.producer_error is not None or stuck or Kind.UNDELIVERED in kinds:
+        return "Kafka takes no lines"
+    if facts.dead_letter_error is not None:
+        return "the dead letter stream takes nothing"
+    if facts.poison is not None:
+        return "a record that ends the Calculator is tried again alone"
+    overdue = any(hint.note is WatchNote.REST_OVERDUE for hint in facts.hints)
+    if Kind.STALLED in kinds or overdue or _reads_nothing_told(facts):
+        return "the Calculator is not done with what it has"
+    return _nothing_comes_in(facts)
+
+
+def _nothing_comes_in(facts: Facts) -> str | None:
+    if facts.route is None or facts.route.incoming_stream is None:
+        return None
+    if facts.consumer_error is not None:
+        return "Kafka gives no records"
+    if facts.assigned_partitions == 0:
+        return "no partition is assigned to this instance"
+    if facts.inlet.get("unplaced_partitions", 0) >= facts.assigned_partitions:
+        return "the committed offsets are not known yet"
+    return None
+
+
 def _flow(facts: Facts) -> str:
-    """Say what is in force, of a Supervisor in good order."""
+    """Say what is in force, of a Supervisor in good order, and what holds records up beside it."""
     if facts.route is None:
         return "The Supervisor runs."
     route = describe_route(facts.route)
@@ -429,6 +504,9 @@ def _flow(facts: Facts) -> str:
         words.append(f"{_count(partitions, 'partition')} assigned" if partitions else "joining the consumer group")
     if facts.route.outgoing_stream is None:
         words.append("the Calculator's lines are read and dropped because there is no outgoing stream")
+    why = held_up(facts)
+    if why is not None and facts.assigned_partitions + (facts.route.incoming_stream is None) > 0:
+        words.append(f"records are held up: {why}")
     return "; ".join(words) + "."
 
 

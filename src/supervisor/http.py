@@ -19,7 +19,7 @@ import structlog
 
 from supervisor import metrics, status_page
 from supervisor.errors import SupervisorError
-from supervisor.health import Facts, calculator_check, ready, supervisor_check
+from supervisor.health import Facts, calculator_check, held_up, ready, supervisor_check
 
 log = structlog.get_logger("supervisor.http")
 
@@ -192,6 +192,7 @@ def status(facts: Facts) -> dict[str, Any]:
     return {
         "ready": is_ready,
         "readiness": why,
+        "held_up": held_up(facts),
         "checks": {
             "supervisor": dataclasses.asdict(supervisor_check(facts)),
             "calculator": dataclasses.asdict(calculator_check(facts)),
@@ -204,9 +205,11 @@ def _plain(value: object) -> object:
     if isinstance(value, enum.Enum):
         return value.value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
+        return _plain(dataclasses.asdict(value))
     if isinstance(value, Mapping):
-        return {str(key): item for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
     return value
 
 

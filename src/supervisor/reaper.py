@@ -44,10 +44,28 @@ class ExitStatus:
             return f"killed by signal {self.signal}"
 
 
-def signal_group(group: int, signum: int) -> None:
-    """Send ``signum`` to a process group; nothing happens when it is empty."""
+def signal_group(group: int, signum: int) -> bool:
+    """Send ``signum`` to a process group; nothing happens when it is empty. Returns False where that is refused.
+
+    The kernel refuses if no process of the group may be signalled: all are another user's, and there is no CAP_KILL. A
+    zombie is still the user's that it was.
+    """
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signum)
+        try:
+            os.killpg(group, signum)
+        except PermissionError:
+            return False
+    return True
+
+
+def may_signal(pid: int) -> bool:
+    """Whether a signal to this process would not be refused."""
+    with contextlib.suppress(ProcessLookupError):
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return False
+    return True
 
 
 class Reaper:
@@ -92,8 +110,8 @@ class Reaper:
     def watch(self, pid: int) -> asyncio.Future[ExitStatus]:
         """The future exit of ``pid``, a child that leads its process group. Call it in the same step as the spawn.
 
-        When it has exited, the rest of its process group gets SIGKILL before its status is taken: until then its number
-        cannot be given to another process. Shield the future when waiting for it.
+        When it has exited, the rest of its process group gets SIGKILL, where that is allowed, before its status is
+        taken: until then its number cannot be given to another process. Shield the future when waiting for it.
         """
         loop = asyncio.get_running_loop()
         self._watched[pid] = ended = loop.create_future()
@@ -103,6 +121,10 @@ class Reaper:
             self._pidfds[pid] = pidfd
             loop.add_reader(pidfd, self._reap_watched, pid)
         return ended
+
+    def watches(self, pid: int) -> bool:
+        """Whether it is watched and its status was not taken yet, also when its future was settled by somebody else."""
+        return pid in self._watched
 
     def _on_sigchld(self, _signum: int, _frame: FrameType | None) -> None:
         # Between any two instructions of Python: only pass it on.

@@ -28,8 +28,9 @@ from pydantic import (
     create_model,
 )
 
-from supervisor import values
+from supervisor import setting_rules, values
 from supervisor.errors import SettingsError
+from supervisor.setting_rules import Stated
 from supervisor.values import ConsulAddress
 
 PREFIX: Final = "BDZ_"
@@ -244,10 +245,10 @@ class Settings(BaseModel):
         Variable("how the numbered lines of ACK_MODE=marker begin, and no data does", r"\x1eBDZ-ACK\x20"),
         BeforeValidator(values.marker_prefix),
     ]
-    ack_readahead_bytes: Annotated[
-        Size,
-        Variable("how far a Calculator may read ahead of its work", "65536"),
-        AfterValidator(partial(_between, 0, 2**30)),
+    feed_ahead_s: Annotated[
+        Duration,
+        Variable("how much of the Calculator's own working time is written ahead of it", "200ms"),
+        AfterValidator(partial(_at_least, 0.001, "1ms")),
     ]
     ack_idle_s: Annotated[
         Duration,
@@ -349,6 +350,8 @@ class Settings(BaseModel):
     _given: dict[str, _Given] = PrivateAttr(default_factory=dict)
     """What was set of the settings that may stand in the KV directory, as spelled."""
 
+    _notes: tuple[str, ...] = PrivateAttr(default=())
+
     @property
     def kv_directory(self) -> str:
         """Directory of this workspace's keys in Consul's KV store, without slashes at its ends."""
@@ -374,13 +377,6 @@ class Settings(BaseModel):
         """
         given = _given(environ)
         secrets, problems = _read_secrets(given)
-        problems = [
-            *options.problems,
-            *_missing(given, options),
-            *problems,
-            *_contradictions(given, secrets),
-            *_unpaired(given),
-        ]
         raw: dict[str, Any] = {"args": options.args}
         for field, variable in variables():
             if field in given or not variable.required:
@@ -388,17 +384,33 @@ class Settings(BaseModel):
         raw |= secrets
         if options.program:
             raw["program"] = options.program
-        try:
-            settings = cls.model_validate(raw)
-        except ValidationError as error:
-            problems += _problems(error, given)
+        parsed, error = _parse(raw)
+        for file_field, field in _SECRET_FILES.items():
+            if file_field in given and field not in secrets:
+                parsed.pop(field, None)  # the file is the problem, not that it gave nothing
+        stated = Stated(parsed, _names(given), frozenset(given))
+        problems = [
+            *options.problems,
+            *_missing(given, options),
+            *problems,
+            *setting_rules.contradictions(stated),
+            *setting_rules.unpaired(stated),
+            *(_problems(error, given) if error is not None else ()),
+        ]
         if problems:
             raise SettingsError(problems)
+        settings = cls.model_validate(raw)
         if settings.consul_http_ssl and settings.consul_dsn.scheme == "http":
             settings = settings.model_copy(update={"consul_dsn": replace(settings.consul_dsn, scheme="https")})
         paired = {*KV_KEYS.values(), "kafka_options"}
         settings._given = {field: said for field, said in given.items() if field in paired}  # noqa: SLF001 - ours
+        settings._notes = tuple(_retired(environ))  # noqa: SLF001 - ours
         return settings
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of the environment at the start, and is no error: settings that no longer exist."""
+        return self._notes
 
     def with_kv(self, texts: Mapping[str, str]) -> Settings:
         """Return these settings as if the variables of the KV directory's keys in ``texts`` had been set so.
@@ -407,14 +419,14 @@ class Settings(BaseModel):
         """
         said = {KV_KEYS[key]: _Given(key, text) for key, text in texts.items()}
         given = self._given | said
-        problems = list(_unpaired(given))
-        try:
-            parsed = _kv_model().model_validate({field: text for field, (_, text) in said.items()})
-        except ValidationError as error:
+        parsed, error = _parse({field: text for field, (_, text) in said.items()})
+        in_force = {field: getattr(self, field) for field, _ in variables() if field not in said}
+        problems = list(setting_rules.unpaired(Stated(in_force | parsed, _names(given), frozenset(given))))
+        if error is not None:
             problems += _problems(error, given)
         if problems:
             raise SettingsError(problems)
-        settings = self.model_copy(update={field: getattr(parsed, field) for field in said})
+        settings = self.model_copy(update=parsed)
         settings._given = given  # noqa: SLF001 - ours
         return settings
 
@@ -457,12 +469,24 @@ KV_KEYS: Final[Mapping[str, str]] = {variable_name(field).lower(): field for fie
 
 
 @cache
-def _kv_model() -> type[BaseModel]:
-    """The part of the model that the KV directory can say; what it does not say is left out."""
-    fields: dict[str, Any] = {
-        field: (Settings.model_fields[field].rebuild_annotation(), None) for field in KV_KEYS.values()
-    }
-    return create_model("KvSettings", **fields)
+def _partial_model() -> type[BaseModel]:
+    """The model with every field left out that is not given."""
+    fields: dict[str, Any] = {field: (info.rebuild_annotation(), None) for field, info in Settings.model_fields.items()}
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    return create_model("PartialSettings", __config__=config, **fields)
+
+
+def _parse(texts: Mapping[str, Any]) -> tuple[dict[str, Any], ValidationError | None]:
+    """Read each field by itself; return the values of those that can be read, and what is wrong with the others."""
+    error = None
+    try:
+        parsed = _partial_model().model_validate(texts)
+    except ValidationError as met:
+        error = met
+        unreadable = {detail["loc"][0] for detail in met.errors(include_url=False, include_input=False)}
+        texts = {field: text for field, text in texts.items() if field not in unreadable}
+        parsed = _partial_model().model_validate(texts)
+    return {field: getattr(parsed, field) for field in texts}, error
 
 
 def _given(environ: Mapping[str, str]) -> dict[str, _Given]:
@@ -472,6 +496,24 @@ def _given(environ: Mapping[str, str]) -> dict[str, _Given]:
         for name in (PREFIX + variable_name(field), variable_name(field))
         if environ.get(name)
     }
+
+
+def _names(given: Mapping[str, _Given]) -> dict[str, str]:
+    """The name of each field, as given or as it could be."""
+    return {field: given[field].name if field in given else variable_name(field) for field, _ in variables()}
+
+
+_RETIRED: Final = {
+    "ACK_READAHEAD_BYTES": "how far a Calculator reads ahead is measured now, and nothing is to be set for it",
+}
+"""Settings that no longer exist, with what took their place. An image that sets one goes on as if it did not."""
+
+
+def _retired(environ: Mapping[str, str]) -> Iterator[str]:
+    for name, instead in _RETIRED.items():
+        for spelling in (name, PREFIX + name):
+            if environ.get(spelling):
+                yield f"{spelling}: has no effect any more, {instead}; leave it out"
 
 
 def _missing(given: Mapping[str, _Given], options: Options) -> Iterator[str]:
@@ -505,75 +547,6 @@ def _read_secrets(given: Mapping[str, _Given]) -> tuple[dict[str, str], list[str
             if not secrets[field]:
                 problems.append(f"{name}: met {_shown(path)}; the file is empty, expected a file with the secret")
     return secrets, problems
-
-
-def _unpaired(given: Mapping[str, _Given]) -> Iterator[str]:
-    """Settings that do not go together."""
-    yield from _without_effect(given)
-    # Modes in which a transaction cannot tell which lines belong to which record.
-    if "processing_guarantee" not in given or given["processing_guarantee"].text.lower() != "exactly-once":
-        return
-    name = given["processing_guarantee"].name
-    mode_name, mode = given.get("ack_mode", _Given("ACK_MODE", "demand"))
-    newlines_name, newlines = given.get("input_newlines", _Given("INPUT_NEWLINES", "space"))
-    if mode.lower() == "demand":
-        yield (
-            f"{name}: exactly-once with {mode_name} demand, which cannot tell which lines belong to which record; "
-            f"expected {mode_name} line or marker"
-        )
-    if mode.lower() == "line" and newlines.lower() == "split":
-        yield (
-            f"{name}: exactly-once with {mode_name} line and {newlines_name} split: a transaction could end inside a "
-            f"record; expected {newlines_name} space, or {mode_name} marker"
-        )
-    options_name, options = given.get("kafka_options", _Given("KAFKA_OPTIONS", ""))
-    for option in values.overruled_in_transactions(options):
-        yield f"{options_name}: {option} belongs to the Supervisor where {name} is exactly-once; leave it out"
-
-
-def _without_effect(given: Mapping[str, _Given]) -> Iterator[str]:
-    mode_name, mode = given.get("ack_mode", _Given("ACK_MODE", "demand"))
-    newlines_name, newlines = given.get("input_newlines", _Given("INPUT_NEWLINES", "space"))
-    if newlines.lower() == "reject" and "dead_letter_stream" not in given:
-        yield f"{newlines_name}: reject without a stream for what is rejected; expected DEAD_LETTER_STREAM with it"
-    name, carried = given.get("propagate_key", _Given("PROPAGATE_KEY", "false"))
-    if carried.lower() != "true":
-        return
-    if mode.lower() != "line":
-        yield f"{name}: only one line for each record can have its key; expected {mode_name} line with it"
-    if newlines.lower() == "split":
-        yield f"{name}: a record of several lines has one key; expected {newlines_name} space or reject with it"
-
-
-def _contradictions(given: Mapping[str, _Given], secrets: Mapping[str, str]) -> Iterator[str]:
-    protocol = given["kafka_security_protocol"].text.lower() if "kafka_security_protocol" in given else "plaintext"
-    for part, wanted in (("sasl", "sasl_ssl or sasl_plaintext"), ("ssl", "ssl or sasl_ssl")):
-        idle = (
-            []
-            if part in protocol.split("_")
-            else [name for field, (name, _) in given.items() if f"kafka_{part}_" in field]
-        )
-        for name in idle:
-            yield f"{name}: has no effect with security protocol {protocol}; expected KAFKA_SECURITY_PROTOCOL {wanted}"
-    if protocol.startswith("sasl_"):
-        mechanism = given["kafka_sasl_mechanism"].text.upper() if "kafka_sasl_mechanism" in given else None
-        needed = ["kafka_sasl_mechanism"]
-        if mechanism == "PLAIN" or (mechanism or "").startswith("SCRAM-"):
-            needed += ["kafka_sasl_username", "kafka_sasl_password"]
-        for field in needed:
-            if field not in given and field not in secrets:
-                with_mechanism = f" and mechanism {mechanism}" if mechanism else ""
-                yield f"{variable_name(field)}: not set; expected with security protocol {protocol}{with_mechanism}"
-    if "kafka_sasl_password" in given and "kafka_sasl_password_file" in given:
-        names = given["kafka_sasl_password"].name, given["kafka_sasl_password_file"].name
-        yield f"{names[0]}: set together with {names[1]}; expected one of them"
-    for pair in (
-        ("kafka_ssl_certificate_location", "kafka_ssl_key_location"),
-        ("consul_client_cert", "consul_client_key"),
-    ):
-        for one, other in (pair, pair[::-1]):
-            if one in given and other not in given:
-                yield f"{variable_name(other)}: not set; expected together with {given[one].name}"
 
 
 def _shown(text: str) -> str:

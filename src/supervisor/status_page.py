@@ -13,6 +13,7 @@ from supervisor.health import (
     CheckReport,
     Facts,
     calculator_check,
+    held_up,
     ready,
     shown,
     supervisor_check,
@@ -104,7 +105,8 @@ def _route(facts: Facts) -> Iterable[Row]:
         yield "Last adoption took", duration(facts.adoption_delay_s)
     yield "Incoming stream", route.incoming_stream or "none" if route else "none"
     yield "Outgoing stream", route.outgoing_stream or "none" if route else "none"
-    yield "Flow", f"{facts.relay.value} for {duration(facts.relay_for_s)}"
+    why = held_up(facts)
+    yield "Flow", f"held up: {why}" if why is not None else f"{facts.relay.value} for {duration(facts.relay_for_s)}"
     yield "Service in Consul", facts.registration.value
     yield "Failed calls to the Consul agent", number(facts.agent_errors_total)
 

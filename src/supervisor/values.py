@@ -239,17 +239,3 @@ def kafka_options(text: str) -> dict[str, str]:
     if problems:
         raise ValueError("\n".join(problems))
     return {name.strip(): value for name, _, value in (item.partition("=") for item in items)}
-
-
-def overruled_in_transactions(text: str) -> list[str]:
-    """Return the properties in a text of `kafka_options` that would have no effect in `exactly-once`, by name."""
-    try:
-        options = kafka_options(text)
-    except ValueError:
-        return []
-    fixed = {"connections.max.idle.ms", "enable.sparse.connections"}
-    return [
-        name
-        for name, value in options.items()
-        if name in fixed or (name == "isolation.level" and value != "read_committed")
-    ]

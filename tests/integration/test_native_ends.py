@@ -88,7 +88,15 @@ class Running:
         wait_for(lambda: self.outlet.snapshot()[counter] >= at_least, f"{counter} {at_least}")
 
 
-def an_inlet(cluster: Mock, outlet: Outlet) -> Inlet:
+def an_inlet(
+    cluster: Mock,
+    outlet: Outlet,
+    topic: str = "in",
+    ack_mode: str = "demand",
+    *,
+    commit_ahead: bool = False,
+    max_in_flight_bytes: int = 1 << 20,
+) -> Inlet:
     """Return one that has not run."""
     return Inlet(
         CONFIG
@@ -98,17 +106,20 @@ def an_inlet(cluster: Mock, outlet: Outlet) -> Inlet:
             "group.id": "group",
             "auto.offset.reset": "earliest",
             "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": "2000",  # the mock cluster waits nearly as long for members that join
+            "heartbeat.interval.ms": "200",
+            "enable.auto.offset.store": "false",
         },
-        "in",
+        topic,
         outlet,
         max_in_flight_records=1000,
-        max_in_flight_bytes=1 << 20,
-        ack_readahead_bytes=65536,
+        max_in_flight_bytes=max_in_flight_bytes,
+        feed_ahead_s=0.2,
         ack_idle_s=1.0,
         revoke_grace_s=1.0,
         input_newlines="space",
-        ack_mode="demand",
-        commit_ahead=False,
+        ack_mode=ack_mode,
+        commit_ahead=commit_ahead,
     )
 
 
@@ -149,7 +160,7 @@ def test_records_that_nobody_answers_go_back_with_their_inlet(cluster: Mock) -> 
     inlet.attach(write_fd, os.getpid())
     thread = threading.Thread(target=inlet.run, daemon=True)
     thread.start()
-    wait_for(lambda: inlet.snapshot()["lines_written"] == 100, "100 lines written")
+    wait_for(lambda: inlet.snapshot()["in_flight_records"] == 100, "100 records taken")
     held = live()
     assert (held["objects"], held["clients"], held["messages"]) == (2, 2, 100)
     inlet.stop(5.0)
@@ -157,6 +168,62 @@ def test_records_that_nobody_answers_go_back_with_their_inlet(cluster: Mock) -> 
     os.close(read_fd)
     held = live()
     assert (held["objects"], held["clients"], held["messages"], held["lists"]) == (2, 1, 0, 0)
+
+
+class Member:
+    """An inlet at work, of which the test is the Calculator."""
+
+    def __init__(self, inlet: Inlet) -> None:
+        self.inlet = inlet
+        self.stdin, write_fd = os.pipe()
+        os.set_blocking(write_fd, False)
+        inlet.attach(write_fd, os.getpid())
+        self._thread = threading.Thread(target=inlet.run, daemon=True)
+        self._thread.start()
+
+    def counter(self, name: str) -> int:
+        """As it is now."""
+        return self.inlet.snapshot()[name]
+
+    def end(self) -> None:
+        """Leave the group."""
+        self.inlet.stop(5.0)
+        self._thread.join()
+        os.close(self.stdin)
+
+
+@pytest.mark.parametrize("commit_ahead", [False, True])
+def test_records_of_a_lost_partition_are_not_counted_as_acknowledged(cluster: Mock, commit_ahead: bool) -> None:
+    """Whoever has it now counts them: over the group each is counted once, late answers notwithstanding.
+
+    With at-most-once each is its reader's for good.
+    """
+    total = 400
+    cluster.create("shared", 4)
+    for partition in range(4):
+        Kafka(cluster.bootstrap_servers).produce("shared", [b"record"] * (total // 4), partition=partition)
+    with Running(cluster, "out") as first_out, Running(cluster, "out") as second_out:
+        first = Member(an_inlet(cluster, first_out.outlet, "shared", "line", commit_ahead=commit_ahead))
+        wait_for(lambda: first.counter("lines_written") == total, "all lines written")
+        second = Member(an_inlet(cluster, second_out.outlet, "shared", "line", commit_ahead=commit_ahead))
+        wait_for(lambda: second.counter("assigned_partitions") > 0, "partitions for the second", 30.0)
+        lost = 0 if commit_ahead else second_share(second, first, total)
+        first_out.stdout.write(b"answer\n" * total)
+        wait_for(lambda: first.counter("in_flight_records") == 0, "the first has nothing left")
+        assert first.counter("acknowledged") == total - lost
+        second_out.stdout.write(b"answer\n" * lost)
+        wait_for(lambda: second.counter("in_flight_records") == 0, "the second has nothing left")
+        assert second.counter("acknowledged") == lost
+        first.end()
+        second.end()
+
+
+def second_share(second: Member, first: Member, total: int) -> int:
+    """How many records the second got, when it has read to the end of what the first does not own any more."""
+    share = total * second.counter("assigned_partitions") // 4
+    assert first.counter("assigned_partitions") + second.counter("assigned_partitions") == 4
+    wait_for(lambda: second.counter("lines_written") == share, f"{share} lines written by the second", 30.0)
+    return share
 
 
 def test_the_end_of_stdout_is_told_among_any_number_of_dropped_lines(cluster: Mock) -> None:

@@ -53,6 +53,10 @@ class Mock:
             library.rd_kafka_mock_topic_create(self._cluster, topic.encode(), 1, 1)
         self.bootstrap_servers = library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
 
+    def create(self, topic: str, partitions: int) -> None:
+        """Make one more topic."""
+        self._library.rd_kafka_mock_topic_create(self._cluster, topic.encode(), partitions, 1)
+
     def answer_with(self, request: int, *errors: int) -> None:
         """Answer the next requests of this kind with these error codes, 0 for none."""
         codes = (ctypes.c_int * len(errors))(*errors)

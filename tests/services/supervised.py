@@ -20,7 +20,7 @@ from .process import free_ports, spawn
 from .topics import Kafka
 
 _SETTINGS = (
-    "BDZ_", "KAFKA_", "CONSUL_", "LOG_", "HTTP_", "ACK_", "MAX_", "NODE_ID", "PROGRAM", "OUTPUT_JSON",
+    "BDZ_", "KAFKA_", "CONSUL_", "LOG_", "HTTP_", "ACK_", "FEED_", "MAX_", "NODE_ID", "PROGRAM", "OUTPUT_JSON",
     "INPUT_NEWLINES", "DEAD_", "POISON_", "PROPAGATE_"
 )  # fmt: skip
 
@@ -29,7 +29,7 @@ class Supervised:
     """A Supervisor and its Calculator. ``env`` adds to and overrides the settings made here.
 
     ``prefix`` is a program that becomes or starts the Supervisor, such as ``env`` or ``nice`` would.
-    ``log_fd``: its log goes there and is not collected; the caller owns it.
+    ``log_fd``: its log goes there and is not collected; the caller owns it. ``python`` has the Supervisor installed.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Supervised:
         env: Mapping[str, str] | None = None,
         log_fd: int | None = None,
         prefix: Sequence[str] = (),
+        python: str = sys.executable,
     ) -> None:
         self.node_id = node_id
         self._log_fd = log_fd
@@ -63,7 +64,7 @@ class Supervised:
             settings["CONSUL_HTTP_TOKEN"] = consul.token
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
         self._env = inherited | settings | dict(env or {})
-        self._command = [*prefix, sys.executable, "-m", "supervisor", "--bin", command[0]]
+        self._command = [*prefix, python, "-m", "supervisor", "--bin", command[0]]
         for argument in command[1:]:
             self._command += ["--args", argument.replace("\\", "\\\\").replace(",", "\\,")]
         self._events: list[dict[str, Any]] = []

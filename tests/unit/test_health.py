@@ -6,13 +6,19 @@ from typing import Any
 
 import pytest
 
-from supervisor.health import calculator_check, ready, shown, supervisor_check
+from supervisor.health import calculator_check, held_up, ready, shown, supervisor_check
+from supervisor.hints import WATCH_NOTES, Hint, Kind, WatchNote
 from supervisor.remedies import remedy
 from supervisor.route import Route
 from supervisor.standstill import LastRise, Standstill
 from supervisor.states import CalculatorState, DaemonState, RelayState, RouteState
 from tests.unit.facts import HEALTHY, INLET, OUTLET, facts
 
+SILENT = Hint(Kind.SILENT, "it has read 40 records and printed nothing", warns=True, for_s=60.0)
+STALLED = Hint(Kind.STALLED, "nothing of 40 records in flight has been acknowledged", warns=True, for_s=60.0)
+UNDELIVERED = Hint(Kind.UNDELIVERED, "nothing has been acknowledged: look at the brokers", warns=True, for_s=60.0)
+EVENT_LOOP = Hint(Kind.WATCH, WATCH_NOTES[WatchNote.EVENT_LOOP], warns=False, for_s=60.0, note=WatchNote.EVENT_LOOP)
+OVERDUE = Hint(Kind.WATCH, WATCH_NOTES[WatchNote.REST_OVERDUE], warns=True, for_s=60.0, note=WatchNote.REST_OVERDUE)
 PAUSED = Route(version=7, incoming_stream="events", outgoing_stream="results", paused=True)
 PRODUCER_ONLY = Route(version=7, incoming_stream=None, outgoing_stream="results", paused=False)
 CONSUMER_ONLY = Route(version=7, incoming_stream="events", outgoing_stream=None, paused=False)
@@ -139,6 +145,10 @@ SUPERVISOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
         ["outgoing stream 'results'", "taken no line since 2026-03-01 11:59:00 UTC", "lines wait"],
     ),
     ({"output_stuck_for_s": 5.0}, "passing", []),
+    ({"hints": (UNDELIVERED,)}, "warning", ["Since 2026-03-01 11:59:00 UTC: nothing has been acknowledged: look at"]),
+    ({"hints": (SILENT, STALLED, EVENT_LOOP)}, "passing", []),  # the Calculator's check says it
+    ({"calculator": CalculatorState.CRASH_LOOP}, "passing", ["records are held up: the Calculator is in a crash loop"]),
+    ({"hints": (STALLED,)}, "passing", ["records are held up: the Calculator is not done with what it has"]),
     ({"daemon": DaemonState.STARTING}, "warning", ["starting"]),
     ({"daemon": DaemonState.STOPPING}, "warning", ["stopping"]),
     ({"route": CONSUMER_ONLY}, "passing", ["from 'events'", "dropped because there is no outgoing stream"]),
@@ -242,6 +252,27 @@ CALCULATOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
     ({"stdin_stuck_for_s": 60.0, "output_stuck_for_s": 60.0}, "warning", ["waits until its lines can be delivered"]),
     ({"stdin_stuck_for_s": 60.0, "producer_error": "down"}, "warning", ["waits until its lines can be delivered"]),
     ({"stdin_stuck_for_s": 5.0}, "passing", []),
+    (
+        {"hints": (SILENT,)},
+        "warning",
+        [
+            "running since 2026-03-01 11:00:00 UTC, pid 4711. ",
+            "Since 2026-03-01 11:59:00 UTC: it has read 40 records and printed nothing.",
+        ],
+    ),
+    ({"hints": (STALLED,)}, "warning", ["pid 4711. Since 2026-03-01 11:59:00 UTC: nothing of 40 records in flight"]),
+    ({"hints": (EVENT_LOOP,)}, "passing", ["pid 4711. It reads STDIN from an event loop", "ACK_IDLE"]),
+    ({"hints": (UNDELIVERED,)}, "passing", []),  # the Supervisor's check says it
+    (
+        {"unsignallable_for_s": 60.0},
+        "warning",
+        ["It may not be signalled since 2026-03-01 11:59:00 UTC", "another user", "CAP_KILL", "capability KILL"],
+    ),
+    (
+        {"unsignallable_for_s": 60.0, "calculator": CalculatorState.STOPPING},
+        "warning",
+        ["stopping since", "It may not be signalled"],
+    ),
     ({"calculator": CalculatorState.STARTING}, "warning", ["starting since"]),
     ({"calculator": CalculatorState.STOPPING}, "warning", ["stopping since"]),
     ({"calculator": CalculatorState.STOPPED}, "critical", ["stopped since"]),
@@ -256,6 +287,73 @@ def test_calculator_check_says_what_is_wrong(changes: dict[str, Any], status: st
     assert report.status == status, report.output
     for word in words:
         assert word in report.output
+
+
+def test_warnings_come_before_what_is_only_to_be_known() -> None:
+    """Each is a sentence, and the worst makes the status."""
+    report = calculator_check(facts(hints=(EVENT_LOOP, SILENT), unsignallable_for_s=5.0))
+    assert report.status == "warning"
+    order = [report.output.index(words) for words in ("may not be signalled", "printed nothing", "event loop")]
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"producer_error": "down"},
+        {"output_stuck_for_s": 20.0},
+        {"stdin_stuck_for_s": 20.0},
+        {"stdin_stuck_for_s": 20.0, "producer_error": "down"},
+    ],
+)
+def test_one_trouble_has_one_sentence(changes: dict[str, Any]) -> None:
+    """What is told already, here or in the other check, is not told again as a hint."""
+    told = facts(hints=(STALLED, UNDELIVERED), **changes)
+    assert STALLED.words not in calculator_check(told).output
+    if "stdin_stuck_for_s" not in changes or "producer_error" in changes:
+        assert UNDELIVERED.words not in supervisor_check(told).output
+
+
+HELD_UP: list[tuple[dict[str, Any], str]] = [
+    ({"calculator": CalculatorState.CRASH_LOOP}, "the Calculator is in a crash loop"),
+    ({"calculator": CalculatorState.BACKOFF}, "the Calculator is waiting to be started again"),
+    ({"calculator": CalculatorState.STARTING}, "the Calculator is starting"),
+    ({"inlet": {**INLET, "stdin_broken": 1}}, "the Calculator closed its STDIN"),
+    ({"hints": (STALLED,)}, "the Calculator is not done with what it has"),
+    ({"hints": (OVERDUE,)}, "the Calculator is not done with what it has"),
+    ({"stdin_stuck_for_s": 20.0}, "the Calculator is not done with what it has"),
+    ({"hints": (UNDELIVERED,)}, "Kafka takes no lines"),
+    ({"producer_error": "all brokers down"}, "Kafka takes no lines"),
+    ({"output_stuck_for_s": 20.0}, "Kafka takes no lines"),
+    ({"consumer_error": "all brokers down"}, "Kafka gives no records"),
+    ({"inlet": {**INLET, "assigned_partitions": 0}}, "no partition is assigned to this instance"),
+    ({"inlet": {**INLET, "unplaced_partitions": 3}}, "the committed offsets are not known yet"),
+    ({"poison": "events, partition 2, offset 7"}, "a record that ends the Calculator is tried again alone"),
+    ({"dead_letter_error": "no such topic"}, "the dead letter stream takes nothing"),
+]
+
+
+@pytest.mark.parametrize(("changes", "why"), HELD_UP)
+def test_what_holds_records_up_is_said(changes: dict[str, Any], why: str) -> None:
+    """Whatever the route lets flow."""
+    assert held_up(facts(**changes)) == why
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"hints": (SILENT, EVENT_LOOP)},
+        {"inlet": {**INLET, "unplaced_partitions": 1}},
+        {"output_stuck_for_s": 1.0},
+        {"route": PRODUCER_ONLY, "inlet": {}},
+        {"calculator": CalculatorState.CRASH_LOOP, "relay": RelayState.PAUSED, "route": PAUSED},
+        {"calculator": CalculatorState.CRASH_LOOP, "relay": RelayState.IDLE, "route": None},
+    ],
+)
+def test_nothing_holds_records_up_that_flow_or_are_not_to(changes: dict[str, Any]) -> None:
+    """A pause, no route, and what is only to be known."""
+    assert held_up(facts(**changes)) is None
 
 
 def test_a_first_run_that_is_young_passes() -> None:

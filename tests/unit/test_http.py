@@ -18,11 +18,13 @@ import uvloop
 
 from supervisor.errors import SupervisorError
 from supervisor.health import Facts, calculator_check, supervisor_check
+from supervisor.hints import Hint, Kind
 from supervisor.http import MAX_CONNECTIONS, MAX_HEAD_BYTES, StatusServer
 from supervisor.states import CalculatorState, RouteState
 from tests.unit.facts import HEALTHY, INLET, facts
 
 DEADLINE_S = 20.0
+STALLED = Hint(Kind.STALLED, "nothing is acknowledged <yet>", warns=True, for_s=60.0)
 
 
 @dataclass
@@ -185,6 +187,39 @@ def test_the_page_can_always_be_made(changes: dict[str, Any]) -> None:
 
     told = [HEALTHY]
     serve(scenario, lambda: told[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "flow"),
+    [
+        ({}, "flowing for 1\N{NO-BREAK SPACE}h 0\N{NO-BREAK SPACE}min"),
+        ({"calculator": CalculatorState.CRASH_LOOP}, "held up: the Calculator is in a crash loop"),
+        ({"hints": (STALLED,)}, "held up: the Calculator is not done with what it has"),
+        ({"producer_error": "all brokers down"}, "held up: Kafka takes no lines"),
+    ],
+)
+def test_the_page_says_flowing_only_of_what_flows(changes: dict[str, Any], flow: str) -> None:
+    """In a crash loop, a hang and a broker's outage it says what is instead."""
+
+    async def scenario(server: StatusServer) -> None:
+        page = (await get(server, "/")).body
+        assert f'<th scope="row">Flow</th><td>{flow}</td>' in page
+        status = json.loads((await get(server, "/status")).body)
+        assert status["held_up"] == (flow.removeprefix("held up: ") if changes else None)
+
+    serve(scenario, lambda: facts(**changes))
+
+
+def test_hints_stand_on_the_page_and_in_the_status() -> None:
+    """With their words, and for machines with their kind."""
+
+    async def scenario(server: StatusServer) -> None:
+        assert "nothing is acknowledged &lt;yet&gt;" in (await get(server, "/")).body
+        (hint,) = json.loads((await get(server, "/status")).body)["hints"]
+        words = "nothing is acknowledged <yet>"
+        assert hint == {"kind": "stalled", "words": words, "warns": True, "for_s": 60.0, "note": 0}
+
+    serve(scenario, lambda: facts(hints=(STALLED,)))
 
 
 def test_head_has_the_headers_of_get_and_no_body() -> None:

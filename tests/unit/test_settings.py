@@ -41,7 +41,7 @@ def test_defaults_are_those_of_the_manual() -> None:
         "http_port": 8080,
         "processing_guarantee": "at-least-once",
         "ack_mode": "demand",
-        "ack_readahead_bytes": 65536,
+        "feed_ahead_s": 0.2,
         "marker_prefix": b"\x1eBDZ-ACK ",
         "ack_idle_s": 1.0,
         "max_in_flight_records": 100_000,
