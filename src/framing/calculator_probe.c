@@ -194,22 +194,34 @@ static probe_reader_t reads_how(calculator_probe_t *probe, probe_process_t *proc
     return PROBE_READER_ONE;
 }
 
+/* A wrapper, as far as can be told before the reader was found waiting: parked, and above another that it shares nothing with. */
+static bool is_wrapper(calculator_probe_t *probe, probe_process_t *process) {
+    for (int i = 0; i < probe->process_count; i++) {
+        const probe_process_t *below = &probe->processes[i];
+        if (below != process && below->counts && probe_process_is_above(probe, process, below) &&
+            !probe_shares(process, below))
+            return probe_helper_is_parked(probe, process);
+    }
+    return false;
+}
+
 probe_reader_t calculator_probe_reader(calculator_probe_t *probe) {
     probe_processes_refresh(probe);
     if (probe->too_many)
         return PROBE_READER_UNSEEN_SEVERAL;
     probe_processes_count(probe);
     probe_process_t *reader = process_that_waited(probe);
+    const bool known = reader != NULL;
     bool several = false, is_unseen = false;
-    if (probe->process_count > 1)
-        for (int i = 0; i < probe->process_count; i++) {
-            probe_process_t *process = &probe->processes[i];
-            if (!process->counts || process->bystander || process == reader || rests(probe, process, &is_unseen))
-                continue;
-            several |= reader != NULL;
-            if (reader == NULL)
-                reader = process;
-        }
+    for (int i = 0; i < probe->process_count && probe->process_count > 1; i++) {
+        probe_process_t *process = &probe->processes[i];
+        if (!process->counts || process->bystander || process == reader || rests(probe, process, &is_unseen) ||
+            (!known && is_wrapper(probe, process)))
+            continue;
+        several |= reader != NULL;
+        if (reader == NULL)
+            reader = process;
+    }
     if (several)
         return is_unseen ? PROBE_READER_UNSEEN_SEVERAL : PROBE_READER_SEVERAL;
     proc_stat_t stat;

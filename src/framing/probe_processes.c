@@ -269,7 +269,7 @@ bool probe_processes_settled(calculator_probe_t *probe) {
     return probe->additions == additions;
 }
 
-static bool is_ancestor(calculator_probe_t *probe, const probe_process_t *of, const probe_process_t *process) {
+bool probe_process_is_above(calculator_probe_t *probe, const probe_process_t *process, const probe_process_t *of) {
     for (int depth = 0; of != NULL && depth < PROBE_PROCESSES_MAX; depth++) {
         if (of->parent == process->pid)
             return true;
@@ -319,6 +319,7 @@ void probe_processes_count(calculator_probe_t *probe) {
     }
     for (int i = 0; i < count; i++)
         for (int k = 0; k < count && !processes[i].counts; k++)
-            if (processes[k].counts && !processes[k].bystander && is_ancestor(probe, &processes[k], &processes[i]))
+            if (processes[k].counts && !processes[k].bystander &&
+                probe_process_is_above(probe, &processes[i], &processes[k]))
                 processes[i].counts = processes[i].bystander = true;
 }

@@ -333,6 +333,25 @@ def test_a_helper_that_has_not_run_since_the_first_record_leaves_one_reader(
     probe.close()
 
 
+def test_a_wrapper_is_told_from_the_reader_before_that_was_found_waiting(library: ctypes.CDLL, tmp_path: Path) -> None:
+    """With a backlog no rest may come for long: the first answer must not be that several work."""
+    tree = MadeUp()
+    tree.process(100, [WAITS_FOR_CHILD])
+    tree.process(101, ["running"], parent=100, started=6000)
+    probe = tree.probe(library, tmp_path / "sh around it")
+    assert [probe.reader() for _ in range(3)] == [Reader.ONE] * 3
+    probe.close()
+    tree.process(102, ["running"], parent=100, started=6000)
+    probe = tree.probe(library, tmp_path / "around two")
+    assert [probe.reader() for _ in range(3)] == [Reader.SEVERAL] * 3
+    probe.close()
+    tree.process(102, ["running"], parent=90, started=6000)
+    tree.files["100/task/100/syscall"] = SLEEPS
+    probe = tree.probe(library, tmp_path / "sleeps")
+    assert probe.reader() == Reader.SEVERAL
+    probe.close()
+
+
 def test_a_helper_started_in_the_clock_tick_of_the_first_record_is_older(library: ctypes.CDLL, tmp_path: Path) -> None:
     """It was there before: the clock of starts is a coarse one."""
     tree = MadeUp()
