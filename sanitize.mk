@@ -35,7 +35,7 @@ fuzz: ## the fuzz targets under clang's libFuzzer, each for FUZZ_S seconds
 		$(SANITIZE_DIR)/$$target-libfuzzer -max_total_time=$(FUZZ_S) -max_len=4096 -artifact_prefix=$(SANITIZE_DIR)/; \
 	done
 
-$(SANITIZE_DIR)/%: tests/fuzz/%_fuzz.c tests/fuzz/standalone.c $(wildcard src/framing/*.h)
+$(SANITIZE_DIR)/%: tests/fuzz/%_fuzz.c tests/fuzz/standalone.c $(wildcard src/framing/*.[ch])
 	@command -v $(SANITIZE_CC) >/dev/null || { echo "make: need gcc with its sanitizers as '$(SANITIZE_CC)': install gcc, or set SANITIZE_CC=" >&2; exit 1; }
 	@mkdir -p $(@D)
 	$(SANITIZE_CC) $(FUZZ_CFLAGS) tests/fuzz/$*_fuzz.c tests/fuzz/standalone.c -o $@

@@ -8,6 +8,7 @@
 #include "probe_threads.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,8 +17,7 @@
 #define ROUNDS 3 /* of a look, each with more processes known */
 
 void calculator_probe_attach(calculator_probe_t *probe, const char *proc, pid_t leader, const ino_t stdio[3]) {
-    calculator_probe_detach(probe);
-    memset(probe, 0, sizeof *probe);
+    memset(probe, 0, offsetof(calculator_probe_t, processes));
     probe->proc = proc;
     probe->leader = leader;
     memcpy(probe->stdio, stdio, sizeof probe->stdio);
@@ -28,15 +28,6 @@ void calculator_probe_attach(calculator_probe_t *probe, const char *proc, pid_t 
     if (probe->stdio[0] == 0 && probe_descriptor(probe, &probe->processes[0], STDIN_FILENO, &kind, &inode) &&
         kind == LINK_PIPE)
         probe->stdio[0] = (ino_t)inode;
-}
-
-void calculator_probe_detach(calculator_probe_t *probe) { probe->process_count = 0; }
-
-void calculator_probe_first_record(calculator_probe_t *probe) {
-    struct timespec now;
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    uint64_t ticks_per_s = (uint64_t)sysconf(_SC_CLK_TCK);
-    probe->first_record_ticks = (uint64_t)now.tv_sec * ticks_per_s + (uint64_t)now.tv_nsec / (1000000000 / ticks_per_s);
 }
 
 static probe_process_t *process_that_waited(calculator_probe_t *probe) {
@@ -166,6 +157,25 @@ static bool rests(calculator_probe_t *probe, probe_process_t *process, bool *is_
     return rested;
 }
 
+void calculator_probe_first_record(calculator_probe_t *probe) {
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    const uint64_t ticks_per_s = (uint64_t)sysconf(_SC_CLK_TCK);
+    probe->first_record_ticks = (uint64_t)now.tv_sec * ticks_per_s + (uint64_t)now.tv_nsec * ticks_per_s / 1000000000;
+    probe_processes_refresh(probe);
+    for (int i = 0; i < probe->process_count; i++)
+        probe->processes[i].older = true;
+    probe->recount = true;
+    if (probe->process_count == 1)
+        return;
+    probe_processes_count(probe);
+    bool is_unseen = false;
+    for (int i = 0; i < probe->process_count;
+         i++) /* a helper that does not run from now on does not work on a record */
+        if (probe->processes[i].counts && !probe->processes[i].bystander)
+            rests(probe, &probe->processes[i], &is_unseen);
+}
+
 /* How STDIN is open in one process. */
 static probe_reader_t reads_how(calculator_probe_t *probe, probe_process_t *process) {
     probe_survey(probe, process, STDIN_FDS_AGE_NS);
@@ -184,22 +194,34 @@ static probe_reader_t reads_how(calculator_probe_t *probe, probe_process_t *proc
     return PROBE_READER_ONE;
 }
 
+/* A wrapper, as far as can be told before the reader was found waiting: parked, and above another that it shares nothing with. */
+static bool is_wrapper(calculator_probe_t *probe, probe_process_t *process) {
+    for (int i = 0; i < probe->process_count; i++) {
+        const probe_process_t *below = &probe->processes[i];
+        if (below != process && below->counts && probe_process_is_above(probe, process, below) &&
+            !probe_shares(process, below))
+            return probe_helper_is_parked(probe, process);
+    }
+    return false;
+}
+
 probe_reader_t calculator_probe_reader(calculator_probe_t *probe) {
     probe_processes_refresh(probe);
     if (probe->too_many)
         return PROBE_READER_UNSEEN_SEVERAL;
     probe_processes_count(probe);
     probe_process_t *reader = process_that_waited(probe);
+    const bool known = reader != NULL;
     bool several = false, is_unseen = false;
-    if (probe->process_count > 1)
-        for (int i = 0; i < probe->process_count; i++) {
-            probe_process_t *process = &probe->processes[i];
-            if (!process->counts || process->bystander || process == reader || rests(probe, process, &is_unseen))
-                continue;
-            several |= reader != NULL;
-            if (reader == NULL)
-                reader = process;
-        }
+    for (int i = 0; i < probe->process_count && probe->process_count > 1; i++) {
+        probe_process_t *process = &probe->processes[i];
+        if (!process->counts || process->bystander || process == reader || rests(probe, process, &is_unseen) ||
+            (!known && is_wrapper(probe, process)))
+            continue;
+        several |= reader != NULL;
+        if (reader == NULL)
+            reader = process;
+    }
     if (several)
         return is_unseen ? PROBE_READER_UNSEEN_SEVERAL : PROBE_READER_SEVERAL;
     proc_stat_t stat;

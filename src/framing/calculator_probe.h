@@ -77,7 +77,7 @@ typedef struct {
 
     /* its threads, in the probe's `threads`, as of a look */
     int first_thread, thread_count;
-    int64_t listing; /* the one they stand in */
+    int64_t listing; /* in the list of that number */
 
     /* what it had run when it was looked at last: context switches of all threads, or CPU time of one that is unseen */
     uint64_t ran_look, ran_reader;
@@ -100,14 +100,13 @@ typedef struct {
     bool listens;
 } probe_socket_t;
 
-/* All zero before the first attach. */
+/* Most of it is only touched by those who have many processes and threads. */
 typedef struct {
     const char *proc;            /* "/proc", or a recorded tree of it */
     pid_t leader;                /* the Calculator's first process */
     ino_t stdio[3];              /* our three pipes; 0: not known */
     uint64_t first_record_ticks; /* since boot; UINT64_MAX: the run has got no record yet */
 
-    probe_process_t processes[PROBE_PROCESSES_MAX]; /* the leader and its descendants, as far as known */
     int process_count;
     bool too_many;       /* they do not all have a place */
     bool recount;        /* which of them count has to be found anew */
@@ -121,10 +120,9 @@ typedef struct {
     int64_t scanned_ns; /* when all processes of the machine were read last, and what that cost */
     int64_t scan_cost_ns;
 
-    probe_thread_t threads[2][PROBE_THREADS_MAX]; /* of the last look, and of this one */
     int thread_count;
-    int now; /* which of the two is this look's */
-    int64_t listing;
+    int now;         /* which of the two lists of threads is this look's */
+    int64_t listing; /* the number of it */
 
     probe_socket_t sockets[16];
     int next_socket;
@@ -136,6 +134,9 @@ typedef struct {
     int64_t looks;
     int64_t additions; /* to the processes */
     int64_t scans;     /* of all processes of the machine */
+
+    probe_process_t processes[PROBE_PROCESSES_MAX]; /* the leader and its descendants, as far as known */
+    probe_thread_t threads[2][PROBE_THREADS_MAX];   /* of the last look, and of this one */
 } calculator_probe_t;
 
 /* A new run: ``stdio`` are the inodes of the pipes that are its 0, 1 and 2, 0 where not known. */
@@ -149,6 +150,3 @@ probe_verdict_t calculator_probe_look(calculator_probe_t *probe);
 
 /* Who reads STDIN now. Cheaper than a look: it does not look at the reader's threads. */
 probe_reader_t calculator_probe_reader(calculator_probe_t *probe);
-
-/* Closes what is kept open between looks. The probe can be attached again. */
-void calculator_probe_detach(calculator_probe_t *probe);

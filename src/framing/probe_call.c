@@ -54,7 +54,9 @@ wait_t call_waits_for(const proc_call_t *call) {
     switch (call->number) {
     case SYS_read:
     case SYS_readv:
+#ifdef SYS_preadv2
     case SYS_preadv2: /* at offset -1 it reads a pipe */
+#endif
         return reads(argument[0]);
     case SYS_splice:
         return (wait_t){.kind = WAIT_SPLICE, .fd = (int)argument[0]};

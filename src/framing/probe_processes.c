@@ -20,7 +20,10 @@
 
 static bool read_stat(const calculator_probe_t *probe, pid_t pid, proc_stat_t *stat) {
     char text[1024];
-    return probe_read(probe->proc, pid, 0, "stat", text, sizeof text) > 0 && parse_stat(text, stat);
+    if (probe_read(probe->proc, pid, 0, "stat", text, sizeof text) <= 0)
+        return false;
+    errno = EIO;
+    return parse_stat(text, stat);
 }
 
 static probe_process_t *find(calculator_probe_t *probe, pid_t pid) {
@@ -90,7 +93,7 @@ static void forget_ended(calculator_probe_t *probe) {
     proc_stat_t stat;
     for (int i = probe->process_count - 1; i >= 0; i--)
         if (probe->processes[i].pid != probe->leader && !probe_process_alive(probe, &probe->processes[i], &stat) &&
-            errno != EACCES && errno != EPERM)
+            (errno == ENOENT || errno == ESRCH))
             probe_process_forget(probe, i);
 }
 
@@ -131,20 +134,22 @@ typedef struct {
     proc_stat_t stat;
 } scanned_t;
 
-/* Reads all processes of the machine. false: it is too soon for that. */
+/* Reads all processes of the machine. false: it is too soon for that, or cannot be done. */
 static bool scan(calculator_probe_t *probe) {
     int64_t begun_ns = probe_clock_ns();
     if (probe->scanned_ns != 0 && begun_ns - probe->scanned_ns < SCAN_SHARE * probe->scan_cost_ns)
+        return false;
+    DIR *directory = opendir(probe->proc);
+    if (directory == NULL)
         return false;
     probe->scans++;
     probe->pending_count = 0;
     probe->too_many = false;
     forget_ended(probe);
-    DIR *directory = opendir(probe->proc);
     scanned_t *found = NULL;
     int count = 0, room = 0;
     const struct dirent *entry;
-    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+    while ((entry = readdir(directory)) != NULL) {
         if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
             continue;
         if (count == room) {
@@ -160,8 +165,7 @@ static bool scan(calculator_probe_t *probe) {
         if (read_stat(probe, found[count].pid, &found[count].stat))
             count++;
     }
-    if (directory != NULL)
-        closedir(directory);
+    closedir(directory);
     for (bool again = true; again;) { /* a child may have a smaller number than its parent */
         again = false;
         for (int i = 0; i < count; i++)
@@ -223,6 +227,7 @@ void probe_processes_begin(calculator_probe_t *probe) {
     read_stat(probe, probe->leader, &stat);
     add(probe, probe->leader, &stat);
     int64_t newest = newest_pid(probe);
+    probe->hidden |= newest < 0 && stat.started_ticks == 0;                               /* as without a /proc */
     probe->newest_pid = probe->checked_pid = newest < probe->leader ? -1 : probe->leader; /* another namespace's? */
     probe_processes_refresh(probe);
 }
@@ -264,7 +269,7 @@ bool probe_processes_settled(calculator_probe_t *probe) {
     return probe->additions == additions;
 }
 
-static bool is_ancestor(calculator_probe_t *probe, const probe_process_t *of, const probe_process_t *process) {
+bool probe_process_is_above(calculator_probe_t *probe, const probe_process_t *process, const probe_process_t *of) {
     for (int depth = 0; of != NULL && depth < PROBE_PROCESSES_MAX; depth++) {
         if (of->parent == process->pid)
             return true;
@@ -314,6 +319,7 @@ void probe_processes_count(calculator_probe_t *probe) {
     }
     for (int i = 0; i < count; i++)
         for (int k = 0; k < count && !processes[i].counts; k++)
-            if (processes[k].counts && !processes[k].bystander && is_ancestor(probe, &processes[k], &processes[i]))
+            if (processes[k].counts && !processes[k].bystander &&
+                probe_process_is_above(probe, &processes[i], &processes[k]))
                 processes[i].counts = processes[i].bystander = true;
 }

@@ -22,3 +22,6 @@ void probe_process_forget(calculator_probe_t *probe, int index);
 
 /* Which of them count: sets `counts` and `bystander`. */
 void probe_processes_count(calculator_probe_t *probe);
+
+/* A parent, or a parent's parent. */
+bool probe_process_is_above(calculator_probe_t *probe, const probe_process_t *process, const probe_process_t *of);

@@ -179,11 +179,11 @@ static probe_activity_t activity_of_call(calculator_probe_t *probe, probe_proces
 }
 
 /* A 32-bit program's system calls have other numbers. */
-static bool is_32_bit(const calculator_probe_t *probe, const probe_process_t *process) {
+static bool is_64_bit(const calculator_probe_t *probe, const probe_process_t *process) {
     unsigned char header[EI_CLASS + 2];
     return probe_read(probe->proc, process->pid, process->live_thread, "exe", (char *)header, sizeof header) ==
                (ssize_t)sizeof header - 1 &&
-           header[EI_CLASS] == ELFCLASS32;
+           header[EI_CLASS] == ELFCLASS64;
 }
 
 static uint64_t hash_text(const char *text) { /* FNV-1a */
@@ -209,20 +209,26 @@ static bool read_switches(const calculator_probe_t *probe, pid_t pid, pid_t tid,
 static bool read_state(const calculator_probe_t *probe, pid_t pid, pid_t tid, char *state) {
     char text[1024];
     proc_stat_t stat;
-    if (probe_read(probe->proc, pid, tid, "stat", text, sizeof text) <= 0 || !parse_stat(text, &stat))
+    if (probe_read(probe->proc, pid, tid, "stat", text, sizeof text) <= 0)
+        return false;
+    errno = EIO;
+    if (!parse_stat(text, &stat))
         return false;
     *state = stat.state;
     return true;
 }
 
-/* Of a thread whose call cannot be read or is none: has it ended, can it be seen to run, or is it not known? */
-static probe_activity_t activity_of_state(const calculator_probe_t *probe, pid_t pid, pid_t tid, bool seen) {
+/* Of a thread whose call says nothing: has it ended, is it at work, or if it is asleep, ``asleep``. */
+static probe_activity_t activity_of_state(const calculator_probe_t *probe, pid_t pid, pid_t tid,
+                                          probe_activity_t asleep) {
     char state;
     if (!read_state(probe, pid, tid, &state))
-        return errno == EACCES || errno == EPERM ? ACTIVITY_UNSEEN : ACTIVITY_ENDED;
+        return errno == ENOENT || errno == ESRCH   ? ACTIVITY_ENDED
+               : errno == EACCES || errno == EPERM ? ACTIVITY_UNSEEN
+                                                   : ACTIVITY_WORKS; /* no descriptor left, for one */
     if (state == 'Z' || state == 'X')
         return ACTIVITY_ENDED;
-    return seen || state != 'S' ? ACTIVITY_WORKS : ACTIVITY_UNSEEN;
+    return state == 'S' ? asleep : ACTIVITY_WORKS;
 }
 
 /* ``thread`` may hold its call as of the last look. */
@@ -230,15 +236,19 @@ static probe_activity_t read_activity(calculator_probe_t *probe, probe_process_t
     char text[256];
     proc_call_t call;
     thread->call = 0;
-    if (probe_read(probe->proc, process->pid, thread->tid, "syscall", text, sizeof text) <= 0)
-        return activity_of_state(probe, process->pid, thread->tid, false);
+    pid_t pid = process->pid, tid = thread->tid;
+    if (probe_read(probe->proc, pid, tid, "syscall", text, sizeof text) <= 0)
+        return activity_of_state(probe, pid, tid, ACTIVITY_UNSEEN);
     thread->call = hash_text(text);
     if (!parse_call(text, &call) || call.number == CALL_RUNNING)
         return ACTIVITY_WORKS;
     if (call.number == CALL_OUTSIDE)
-        return activity_of_state(probe, process->pid, thread->tid, true);
-    if (call.stack <= UINT32_MAX && is_32_bit(probe, process))
-        return activity_of_state(probe, process->pid, thread->tid, false);
+        return activity_of_state(probe, pid, tid, ACTIVITY_WORKS);
+    if (call.stack == 0 &&
+        call.code == 0) /* a thread of the kernel for the process's io_uring, which has no call of its own */
+        return activity_of_state(probe, pid, tid, ACTIVITY_ELSEWHERE);
+    if (call.stack <= UINT32_MAX && !is_64_bit(probe, process))
+        return activity_of_state(probe, pid, tid, ACTIVITY_UNSEEN);
     uint64_t arguments = hash_text(text + strcspn(text, " "));
     if (call.number == SYS_restart_syscall && arguments == thread->arguments)
         call.number = thread->number; /* after a stop, poll goes on under this name with the same arguments */
@@ -323,10 +333,10 @@ bool probe_threads_read(calculator_probe_t *probe, probe_process_t *process, pro
     activity->bystander = process->bystander;
     process->unseen = false;
     if (!probe_process_alive(probe, process, &stat)) {
-        if (errno != EACCES && errno != EPERM)
+        if (errno == ENOENT || errno == ESRCH)
             return false;
-        process->unseen = true;
-        activity->threads[ACTIVITY_UNSEEN] = 1;
+        process->unseen = errno == EACCES || errno == EPERM;
+        activity->threads[process->unseen ? ACTIVITY_UNSEEN : ACTIVITY_WORKS] = 1;
         return true;
     }
     if (!list_threads(probe, process, stat.threads)) {
@@ -387,7 +397,7 @@ bool probe_helper_read(const calculator_probe_t *probe, probe_process_t *process
     *helper = (probe_helper_t){0, false, false};
     if (!probe_process_alive(probe, process, &stat)) {
         helper->unseen = errno == EACCES || errno == EPERM;
-        return helper->unseen;
+        return errno != ENOENT && errno != ESRCH;
     }
     helper->unseen = process->links_unknown;
     if (stat.state == 'Z' && stat.threads == 1)

@@ -228,8 +228,10 @@ PROGRAMS = [
         [
             "sh",
             "-c",
-            f"'{sys.executable}' -c 'import sys, time\n"
-            f"for l in sys.stdin: time.sleep({WORK_S}); print(l, flush=True)'; :",
+            (
+                f"'{sys.executable}' -c 'import sys, time\n"
+                f"for l in sys.stdin: time.sleep({WORK_S}); print(l, flush=True)'; :"
+            ),
         ],
     ),
     Program(
@@ -280,8 +282,10 @@ PROGRAMS = [
         [
             "node",
             "-e",
-            "process.stdin.on('data', d => {"
-            f" const end = Date.now() + {WORK_S * 1000}; while (Date.now() < end); process.stdout.write(d) }})",
+            (
+                "process.stdin.on('data', d => {"
+                f" const end = Date.now() + {WORK_S * 1000}; while (Date.now() < end); process.stdout.write(d) }})"
+            ),
         ],
         or_idle=EVENT_LOOP,  # V8 looks after its memory
         needs=["node"],
@@ -291,9 +295,53 @@ PROGRAMS = [
         [
             sys.executable,
             "-c",
-            f"import os, time\n{LATE_SERVER}os.execvp('sh', ['sh', '-c', 'while read -r l;"
-            " do echo $(curl -s -m 20 --noproxy 127.0.0.1 http://127.0.0.1:%d); done' % port])",
+            (
+                f"import os, time\n{LATE_SERVER}os.execvp('sh', ['sh', '-c', 'while read -r l;"
+                " do echo $(curl -s -m 20 --noproxy 127.0.0.1 http://127.0.0.1:%d); done' % port])"
+            ),
         ],
         needs=["curl"],
+    ),
+]
+
+# Recorded once, where these packages were installed; the trees are kept, so that the tests do not need them.
+WITH_PACKAGES = [
+    lines(
+        "numpy",
+        f"numpy.dot(a, a); time.sleep({WORK_S})",
+        "import numpy\na = numpy.ones((600, 600)); numpy.dot(a, a)",
+    ),
+    lines(
+        "numpy, busy",
+        "for _ in range(40): numpy.dot(a, a)",
+        "import numpy\na = numpy.ones((900, 900)); numpy.dot(a, a)",
+    ),
+    lines(
+        "prometheus_client",
+        f"time.sleep({WORK_S})",
+        "import prometheus_client\nprometheus_client.start_http_server(0, addr='127.0.0.1')",
+        idle=TIMED_THREADS,
+    ),
+    lines(
+        "a client of grpc",
+        "call(b'x', timeout=20)",
+        f"""
+import grpc, concurrent.futures
+class Late(grpc.GenericRpcHandler):
+    def service(self, details):
+        return grpc.unary_unary_rpc_method_handler(lambda request, context: time.sleep({WORK_S}) or request)
+ends, gives = os.pipe()
+if os.fork() == 0:
+    import signal; signal.alarm(60)
+    if os.fork() > 0: os._exit(0)
+    os.setsid(); null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2): os.dup2(null, fd)
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(2), [Late()])
+    port = server.add_insecure_port('127.0.0.1:0'); server.start(); os.write(gives, str(port).encode()); os.close(gives)
+    os.close(ends); server.wait_for_termination()
+os.wait(); os.close(gives); port = int(os.read(ends, 10)); os.close(ends)
+call = grpc.insecure_channel(f'127.0.0.1:{{port}}').unary_unary('/x/y'); call(b'x')
+""",
+        idle=TIMED_THREADS,
     ),
 ]

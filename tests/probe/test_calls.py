@@ -287,6 +287,15 @@ def test_a_32_bit_program_cannot_be_seen(library: ctypes.CDLL, tmp_path: Path) -
     assert looked(tree, library, tmp_path / "64 bit with a low stack") == IDLE
 
 
+def test_threads_of_the_kernel_for_an_io_uring(library: ctypes.CDLL, tmp_path: Path) -> None:
+    """They show the call of the thread that made it, and no stack: what they wait for cannot be seen."""
+    tree = MadeUp()
+    tree.process(100, [READS_STDIN, "425 0x8 0x1000 0x1000 0x0 0x1000 0x0 0x0 0x0"])
+    assert looked(tree, library, tmp_path / "asleep") == TIMED
+    tree.files["100/task/101/stat"] = stat_line(101, "D", 1, 2, 1000)
+    assert looked(tree, library, tmp_path / "at work") == WORK
+
+
 def test_a_kernel_without_syscall_files(library: ctypes.CDLL, tmp_path: Path) -> None:
     """One process can still be held to what its descriptor says: it reads in blocking mode."""
     tree = MadeUp()

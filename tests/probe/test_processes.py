@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import resource
 from pathlib import Path
 
 import pytest
@@ -262,6 +263,32 @@ def test_a_leader_that_is_hidden(library: ctypes.CDLL, tmp_path: Path) -> None:
     assert looked(tree, library, tmp_path) == (Verdict.UNSEEN, Note.UNSEEN_SEVERAL)
 
 
+def test_without_a_proc_nothing_can_be_seen(library: ctypes.CDLL, tmp_path: Path) -> None:
+    probe = Probe(library, 100, [STDIN, 0, 0], tmp_path / "nothing")
+    assert (probe.look(), probe.note) == (Verdict.UNSEEN, Note.UNSEEN_SEVERAL)
+    assert probe.reader() == Reader.UNSEEN_SEVERAL
+    probe.close()
+
+
+def test_without_a_descriptor_left_nothing_is_idle(library: ctypes.CDLL, tmp_path: Path) -> None:
+    """And nobody is forgotten."""
+    tree = MadeUp()
+    tree.process(100)
+    tree.process(101, [PARKED], parent=100, started=6000)
+    probe = settled(tree, library, tmp_path)
+    assert probe.look() == Verdict.IDLE
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        verdicts = [probe.look() for _ in range(3)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert verdicts == [Verdict.WORK] * 3
+    assert probe.look() == Verdict.IDLE
+    assert set(probe.processes()) == {100, 101}
+    probe.close()
+
+
 def test_a_leader_that_has_ended_is_not_idle(library: ctypes.CDLL, tmp_path: Path) -> None:
     tree = MadeUp()
     assert looked(tree, library, tmp_path) == WORK
@@ -285,6 +312,54 @@ def test_a_helper_that_rests_leaves_one_reader(library: ctypes.CDLL, tmp_path: P
     (tmp_path / "101/task/101/syscall").write_text(SLEEPS)
     switched.write_text("100 200 9\n")
     assert [probe.reader() for _ in range(3)] == [Reader.SEVERAL] * 3
+    probe.close()
+
+
+def test_a_helper_that_has_not_run_since_the_first_record_leaves_one_reader(
+    library: ctypes.CDLL, tmp_path: Path
+) -> None:
+    """From the first time on it is asked."""
+    tree = MadeUp()
+    tree.process(100)
+    tree.process(101, [READS_STDIN], parent=100)
+    tree.fd(101, 0, "pipe:[2001]")
+    tree.fd(100, 5, "pipe:[2001]", flags=1)
+    probe = tree.probe(library, tmp_path)
+    probe.first_record()
+    assert [probe.reader() for _ in range(3)] == [Reader.ONE] * 3
+    assert probe.look() == Verdict.IDLE
+    (tmp_path / "101/task/101/schedstat").write_text("100 200 8\n")
+    assert probe.reader() == Reader.SEVERAL
+    probe.close()
+
+
+def test_a_wrapper_is_told_from_the_reader_before_that_was_found_waiting(library: ctypes.CDLL, tmp_path: Path) -> None:
+    """With a backlog no rest may come for long: the first answer must not be that several work."""
+    tree = MadeUp()
+    tree.process(100, [WAITS_FOR_CHILD])
+    tree.process(101, ["running"], parent=100, started=6000)
+    probe = tree.probe(library, tmp_path / "sh around it")
+    assert [probe.reader() for _ in range(3)] == [Reader.ONE] * 3
+    probe.close()
+    tree.process(102, ["running"], parent=100, started=6000)
+    probe = tree.probe(library, tmp_path / "around two")
+    assert [probe.reader() for _ in range(3)] == [Reader.SEVERAL] * 3
+    probe.close()
+    tree.process(102, ["running"], parent=90, started=6000)
+    tree.files["100/task/100/syscall"] = SLEEPS
+    probe = tree.probe(library, tmp_path / "sleeps")
+    assert probe.reader() == Reader.SEVERAL
+    probe.close()
+
+
+def test_a_helper_started_in_the_clock_tick_of_the_first_record_is_older(library: ctypes.CDLL, tmp_path: Path) -> None:
+    """It was there before: the clock of starts is a coarse one."""
+    tree = MadeUp()
+    tree.process(100)
+    tree.process(101, [SLEEPS], parent=100, started=1 << 60)
+    probe = tree.probe(library, tmp_path)
+    probe.first_record()
+    assert [probe.look() for _ in range(2)][-1] == Verdict.IDLE
     probe.close()
 
 

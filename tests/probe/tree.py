@@ -20,6 +20,8 @@ class Tree:
     files: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     hex_files: dict[str, str] = field(default_factory=dict)  # what is no text
+    about: str = ""
+    allowed: list[list[str]] = field(default_factory=list)  # verdicts with their notes, as stated for the program
 
     @classmethod
     def load(cls, path: Path) -> Tree:
