@@ -156,7 +156,6 @@ def run(shop: Workshop, kind: Kind, *, seed: int, steps: int, seconds: float) ->
         ]
         options += ["--settle-s", str(settle_s)]
         options += ["--side", str(side)] if kind.side else []
-        options += ["--window", str(kind.window)] if kind.window else []
         options += [] if kind.out else ["--no-out"]
         options += ["--no-ptrace"] if kind.hidden else []
         options += ["--trickle"] if kind.promise is Promise.SAFE_BUT_TAIL else []
