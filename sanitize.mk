@@ -4,7 +4,7 @@
 
 SANITIZE_CC ?= gcc
 FUZZ_S ?= 10
-SANITIZED_TESTS ?= tests/unit/test_kernels_*.py tests/unit/test_ledger*.py tests/integration/test_native_ends.py
+SANITIZED_TESTS ?= tests/unit/test_kernels_*.py tests/unit/test_ledger*.py tests/integration/test_native_*.py
 
 SANITIZE_DIR := .cache/sanitize
 FUZZ_TARGETS := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))

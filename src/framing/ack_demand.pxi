@@ -9,9 +9,11 @@ cdef void inlet_answered(inlet_t *s, int64_t position) noexcept nogil:
 
 cdef bint inlet_is_urgent(inlet_t *s) noexcept nogil:
     """Does somebody wait for what the Calculator is done with?"""
-    return s.draining or s.closing or s.revoking != NULL or s.alone_until > 0 or (s.held_back and s.look_again_ns > 0
-        and demand_in_batches(&s.demand)) or ledger_room(&s.ledger) <= s.ledger.max_records // 2 \
+    cdef bint window_fills = ledger_room(&s.ledger) <= s.ledger.max_records // 2 \
         or s.ledger.bytes > s.ledger.max_bytes // 2
+    cdef bint batch_is_over = s.held_back and s.look_again_ns > 0 and demand_in_batches(&s.demand)
+    return window_fills or batch_is_over or s.draining or s.closing or s.revoking != NULL or s.alone_until > 0 \
+        or s.careful_until > 0
 
 
 cdef void inlet_sample(inlet_t *s) noexcept nogil:

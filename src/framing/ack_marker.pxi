@@ -55,15 +55,18 @@ cdef int64_t inlet_watch_markers(inlet_t *s, int64_t now_ns) noexcept nogil:
     cdef int look
     cdef int64_t framed = progress_mark_framed(s.progress)
     cdef int64_t due_ns
-    if s.paused or not inlet_may_write(s):
+    if not inlet_may_write(s):
         s.empty_since_ns = 0
         return 0
     if framed != s.mark_seen:
         s.echo_owed = False
-    if inlet_has_unmarked(s):
+    if inlet_has_unmarked(s):       # in a pause, too: what was written before it is to be acknowledged
         due_ns = inlet_marker_due_ns(s, now_ns)
         s.empty_since_ns = 0
         return 0 if s.blocked or due_ns < 0 else max(1, due_ns)
+    if s.paused:
+        s.empty_since_ns = 0
+        return 0
     if framed >= s.ledger.mark:
         s.empty_since_ns = 0
         return 0

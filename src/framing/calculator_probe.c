@@ -22,11 +22,12 @@ void calculator_probe_attach(calculator_probe_t *probe, const char *proc, pid_t 
     probe->leader = leader;
     memcpy(probe->stdio, stdio, sizeof probe->stdio);
     probe->first_record_ticks = UINT64_MAX;
+    probe_processes_begin(probe);
     link_kind_t kind;
     uint64_t inode;
-    if (probe->stdio[0] == 0 && probe_descriptor(probe, leader, STDIN_FILENO, &kind, &inode) && kind == LINK_PIPE)
+    if (probe->stdio[0] == 0 && probe_descriptor(probe, &probe->processes[0], STDIN_FILENO, &kind, &inode) &&
+        kind == LINK_PIPE)
         probe->stdio[0] = (ino_t)inode;
-    probe_processes_begin(probe);
 }
 
 void calculator_probe_detach(calculator_probe_t *probe) { probe->process_count = 0; }
@@ -64,6 +65,7 @@ static int look_at_all(calculator_probe_t *probe, process_activity_t *activities
     int looked = 0;
     bool searching = !reader_is_known(probe);
     probe->now = 1 - probe->now;
+    probe->listing++;
     probe->thread_count = 0;
     *works = false;
     for (int i = 0; i < probe->process_count; i++) {
@@ -84,6 +86,12 @@ static int look_at_all(calculator_probe_t *probe, process_activity_t *activities
         }
     }
     return looked;
+}
+
+static void forget_readers(calculator_probe_t *probe) {
+    for (int i = 0; i < probe->process_count; i++)
+        probe->processes[i].reads_stdin = false;
+    probe->recount = true;
 }
 
 static bool all_unchanged(const calculator_probe_t *probe) {
@@ -108,16 +116,17 @@ static probe_verdict_t unseen(calculator_probe_t *probe, probe_note_t note) {
     return PROBE_UNSEEN;
 }
 
+/* It cannot be seen at all. */
+static bool leader_is_hidden(calculator_probe_t *probe) {
+    proc_stat_t stat;
+    return probe->hidden && !probe_process_alive(probe, &probe->processes[0], &stat);
+}
+
 probe_verdict_t calculator_probe_look(calculator_probe_t *probe) {
     process_activity_t activities[PROBE_PROCESSES_MAX];
     probe->looks++;
     probe->note = PROBE_NOTE_NONE;
-    proc_stat_t stat;
-    if (!probe_process_alive(probe, &probe->processes[0], &stat) &&
-        (errno == EACCES || errno == EPERM || probe->hidden))
-        return unseen(probe, PROBE_NOTE_UNSEEN_SEVERAL);
-    probe_process_t *waited = process_that_waited(probe);
-    if (waited != NULL && probe_thread_activity_now(probe, waited, probe->waited_last) == ACTIVITY_WORKS)
+    if (probe->waited_last != 0 && probe_thread_runs(probe, probe->waited_last_process, probe->waited_last))
         return PROBE_WORK;
     int looked = 0;
     for (int round = 0;; round++) {
@@ -127,7 +136,7 @@ probe_verdict_t calculator_probe_look(calculator_probe_t *probe) {
         looked = look_at_all(probe, activities, &works);
         bool other_readers = readers(probe) != known; /* others may count with them */
         if (works && !other_readers)
-            return PROBE_WORK;
+            return leader_is_hidden(probe) ? unseen(probe, PROBE_NOTE_UNSEEN_SEVERAL) : PROBE_WORK;
         if (!other_readers)
             break;
         if (round == ROUNDS)
@@ -137,8 +146,7 @@ probe_verdict_t calculator_probe_look(calculator_probe_t *probe) {
         return PROBE_WORK;
     bool waited_for = is_waited_for(activities, looked);
     if (!waited_for) /* the reader may be another one by now: all that have STDIN are looked at the next time */
-        for (int i = 0; i < probe->process_count; i++)
-            probe->processes[i].reads_stdin = false;
+        forget_readers(probe);
     bool more = probe->too_many || (probe->hidden && !waited_for) || probe->stdio[0] == 0;
     return probe_decide(activities, looked, more, &probe->note);
 }
@@ -153,6 +161,7 @@ static bool rests(calculator_probe_t *probe, probe_process_t *process, bool *is_
     if (!rested) {
         process->parked_reader = probe_helper_is_parked(probe, process);
         process->ran_reader = now.ran;
+        *is_unseen |= process->unseen;
     }
     return rested;
 }
@@ -164,7 +173,7 @@ static probe_reader_t reads_how(calculator_probe_t *probe, probe_process_t *proc
         return PROBE_READER_UNSEEN_ONE;
     for (int i = 0; i < process->stdin_fd_count; i++) {
         probe_open_mode_t mode;
-        if (!probe_open_mode(probe, process->pid, process->stdin_fds[i], &mode)) {
+        if (!probe_open_mode(probe, process, process->stdin_fds[i], &mode)) {
             if (errno == EACCES || errno == EPERM)
                 return PROBE_READER_UNSEEN_ONE;
             process->surveyed_ns = 0; /* closed since */

@@ -58,10 +58,13 @@ typedef struct {
     uint64_t started_ticks; /* since boot */
 
     /* who counts */
+    bool older;       /* was there before the run's first record, whatever the coarse clock of its start says */
     bool reads_stdin; /* was found waiting for STDIN */
     bool counts;      /* as of the last time that was asked */
     bool bystander;   /* an older parent that shares nothing: it counts only while it runs */
     bool unseen;      /* what its threads do could not be looked at */
+
+    pid_t live_thread; /* through which its descriptors are seen where the first thread has ended; 0: the first */
 
     /* its descriptors, as of surveyed_ns (0: not looked at yet) */
     int64_t surveyed_ns;
@@ -74,7 +77,7 @@ typedef struct {
 
     /* its threads, in the probe's `threads`, as of a look */
     int first_thread, thread_count;
-    int64_t listed_look;
+    int64_t listing; /* the one they stand in */
 
     /* what it had run when it was looked at last: context switches of all threads, or CPU time of one that is unseen */
     uint64_t ran_look, ran_reader;
@@ -84,9 +87,18 @@ typedef struct {
 typedef struct {
     pid_t tid;
     uint8_t activity; /* probe_activity_t */
+    int number;       /* of its system call; of the interrupted one, where it shows restart_syscall */
+    uint64_t arguments;
+    uint64_t call; /* both, as shown; this and the arguments as hashes */
     uint64_t switches;
-    uint64_t call; /* its whole system call, as a hash */
 } probe_thread_t;
+
+/* Whether a socket only waits for new clients. Reading a table of sockets may take milliseconds. */
+typedef struct {
+    uint64_t inode;
+    int64_t asked_ns;
+    bool listens;
+} probe_socket_t;
 
 /* All zero before the first attach. */
 typedef struct {
@@ -98,6 +110,8 @@ typedef struct {
     probe_process_t processes[PROBE_PROCESSES_MAX]; /* the leader and its descendants, as far as known */
     int process_count;
     bool too_many;       /* they do not all have a place */
+    bool recount;        /* which of them count has to be found anew */
+    int64_t counted_ns;  /* when it was */
     bool hidden;         /* /proc is mounted with hidepid: there may be more than can be seen */
     int64_t newest_pid;  /* all that was started up to this number is known; -1: the number is not to be trusted */
     int64_t checked_pid; /* likewise, but for those that were not there yet when they were looked for: */
@@ -110,6 +124,11 @@ typedef struct {
     probe_thread_t threads[2][PROBE_THREADS_MAX]; /* of the last look, and of this one */
     int thread_count;
     int now; /* which of the two is this look's */
+    int64_t listing;
+
+    probe_socket_t sockets[16];
+    int next_socket;
+    int64_t table_read_ns, table_cost_ns; /* as with scans */
 
     pid_t waited_last; /* the thread that was found waiting for STDIN last: looked at first */
     pid_t waited_last_process;

@@ -26,6 +26,8 @@ cdef void inlet_commit_ahead(inlet_t *s, int64_t now_ns) noexcept nogil:
     cdef int64_t i
     if s.paused or s.draining or s.closing:     # what is not committed by now is left to who reads it next
         return
+    if s.revoking != NULL:      # the last commit's answer is waited for
+        return
     if s.commit_target >= 0 or s.committed >= s.ledger.tail or now_ns < s.next_commit_ns:
         return
     for i in range(s.committed, s.ledger.tail):
@@ -51,6 +53,7 @@ cdef void inlet_commit_failed(inlet_t *s, int error) noexcept nogil:
     for i in range(s.ledger.partition_count):   # asked for again, whether newer records come or not
         s.ledger.partitions[i].dirty = s.ledger.partitions[i].next_offset >= 0
     s.commit_target = -1
+    ledger_leave(&s.ledger, inlet_void_from(s))     # their offsets are not asked for again: who gets them reads them
     s.next_commit_ns = monotonic_ns() + COMMIT_RETRY_NS
     notice_post(&s.client.notices, NOTICE_ERROR, error, rdk.err2str(error))
 

@@ -5,6 +5,114 @@ cdef void inlet_note_partitions(inlet_t *s, int kind, int count, const char *why
     notice_post(&s.client.notices, kind, count, why)
 
 
+cdef void inlet_publish(inlet_t *s) noexcept nogil:
+    """Holding the lock: show Python how things are now."""
+    cdef inlet_counters_t now
+    cdef int unread = 0
+    if s.stdin_fd >= 0:
+        ioctl(s.stdin_fd, FIONREAD, &unread)
+    now.assigned_partitions = s.assigned
+    now.unplaced_partitions = s.unplaced.cnt if s.unplaced != NULL else 0
+    now.readable_partitions = s.readable
+    now.records_read = s.records_read
+    now.bytes_read = s.bytes_read
+    now.tombstones = s.tombstones
+    now.values_changed = s.ledger.values_changed
+    now.lines_written = s.lines_written
+    now.bytes_written = s.bytes_written
+    now.acknowledged = s.acknowledged
+    now.replayed = s.replayed
+    now.in_flight_records = s.ledger.tail - s.ledger.head
+    now.in_flight_bytes = s.ledger.bytes
+    now.unacknowledged = max(s.ledger.cursor + (s.ledger.cursor_bytes > 0),
+                             max(s.committed, s.commit_target)) - s.ledger.head
+    now.unanswered = s.ledger.cursor - s.ledger.answered + (s.ledger.cursor_bytes > 0)
+    now.protocol_violations = s.rules_broken
+    now.markers_written = s.ledger.mark if s.ledger.count == LEDGER_COUNT_MARKERS else 0
+    now.echo_owed = s.echo_owed
+    now.rule_broken = s.rule_broken
+    now.written_alone = s.alone_until > 0
+    now.written_carefully = s.careful_until > 0
+    now.dead_in_flight = s.ledger.dead
+    now.lines_in_flight = ledger_lines_in_flight(&s.ledger)
+    now.stdin_unread_bytes = unread
+    now.stdin_full = s.full_since_ns > 0
+    now.stdin_full_ns = s.full_ns
+    now.stdin_broken = s.stdin_broken
+    now.rounds = s.rounds
+    now.probes = s.probes + s.demand.looks
+    now.watch_note = demand_note(&s.demand) if s.attached else 0
+    now.feed_bytes = s.feed.allowed_bytes
+    now.brokers_up = s.client.brokers_up
+    now.group_steady = s.client.group_steady
+    now.notices_dropped = s.client.notices.dropped
+    now.full_since_ns = s.full_since_ns
+    counters_publish(&s.published, <const int64_t *>&now, sizeof(now) // sizeof(int64_t))
+
+
+cdef void inlet_publish_lag(inlet_t *s, int64_t now_ns) noexcept nogil:
+    cdef int32_t i, count = 0
+    cdef int64_t low
+    cdef lag_entry_t *entry
+    if lag_reserve(&s.lag, s.ledger.partition_count) != 0:
+        return
+    s.readable = 0
+    for i in range(s.ledger.partition_count):
+        if s.ledger.partitions[i].state == PARTITION_LOST:
+            continue
+        entry = &s.lag.next[count]
+        entry.partition = i
+        entry.acknowledged = s.ledger.partitions[i].next_offset
+        low = entry.high = -1
+        rdk.get_watermark_offsets(s.rk, s.topic, i, &low, &entry.high)
+        s.readable += entry.high >= 0
+        count += 1
+    lag_show(&s.lag, count)
+    s.next_lag_ns = now_ns + LAG_INTERVAL_NS
+    s.lag_acknowledged = s.acknowledged
+
+
+cdef void inlet_lock(inlet_t *s) noexcept nogil:
+    """By the inlet's thread. Never held round a call that waits."""
+    turnstile_enter_loop(&s.gate)
+    notices_hold(&s.client.notices)
+
+
+cdef void inlet_unlock(inlet_t *s) noexcept nogil:
+    inlet_publish(s)
+    notices_show(&s.client.notices)
+    turnstile_leave(&s.gate)
+
+
+# Calls that librdkafka's main thread answers, which may wait for a broker's thread that looks a name up. Made without
+# the lock, so orders may come meanwhile: the caller keeps nothing over the call that they could change.
+
+cdef void inlet_assign_none(inlet_t *s) noexcept nogil:
+    inlet_unlock(s)
+    rdk.assign(s.rk, NULL)
+    inlet_lock(s)
+
+
+cdef bint inlet_is_cooperative(inlet_t *s) noexcept nogil:
+    cdef const char *protocol
+    inlet_unlock(s)
+    protocol = rdk.rebalance_protocol(s.rk)
+    inlet_lock(s)
+    return protocol != NULL and protocol[0] == c'C'     # COOPERATIVE
+
+
+cdef void inlet_assign_more(inlet_t *s, const rd_kafka_topic_partition_list_t *partitions) noexcept nogil:
+    inlet_unlock(s)
+    rdk.error_destroy(rdk.incremental_assign(s.rk, partitions))
+    inlet_lock(s)
+
+
+cdef void inlet_assign_less(inlet_t *s, const rd_kafka_topic_partition_list_t *partitions) noexcept nogil:
+    inlet_unlock(s)
+    rdk.error_destroy(rdk.incremental_unassign(s.rk, partitions))
+    inlet_lock(s)
+
+
 cdef void inlet_store(inlet_t *s) noexcept nogil:
     """Hand the acknowledged offsets to librdkafka, whose automatic commit sends them."""
     cdef rd_kafka_topic_partition_list_t *offsets
@@ -63,30 +171,37 @@ cdef void inlet_give_up(inlet_t *s) noexcept nogil:
     s.revoking = NULL
     if not rdk.assignment_lost(s.rk):
         inlet_store(s)
+    inlet_end_attempts(s, partitions)
     for i in range(partitions.cnt):
         if s.transactional and s.ledger.partitions[partitions.elems[i].partition].in_flight > 0:
             s.abort_owed = True
         ledger_revoke(&s.ledger, partitions.elems[i].partition, inlet_void_from(s))
     s.keys_until = 0
     s.assigned -= partitions.cnt
-    if rdk.rebalance_protocol(s.rk)[0] == c'C':     # COOPERATIVE
-        rdk.error_destroy(rdk.incremental_unassign(s.rk, given))
+    s.next_lag_ns = 0
+    if inlet_is_cooperative(s):
+        inlet_assign_less(s, given)
     else:
-        rdk.assign(s.rk, NULL)
+        inlet_assign_none(s)
     rdk.topic_partition_list_destroy(given)
     inlet_note_partitions(s, NOTICE_REVOKED, partitions.cnt, s.topic)
     rdk.topic_partition_list_destroy(partitions)
 
 
 cdef int64_t inlet_void_from(inlet_t *s) noexcept nogil:
-    """Of a partition that goes, records from here on are not written: who gets it reads them."""
+    """Of a partition that is gone, records from here on are not written: who gets it reads them."""
     return max(s.ledger.cursor, s.committed)
+
+
+cdef int64_t inlet_drain_from(inlet_t *s) noexcept nogil:
+    """Likewise of one that is to go: a commit that is under way decides about the records that it covers."""
+    return max(inlet_void_from(s), s.commit_target)
 
 
 cdef bint inlet_drained(inlet_t *s) noexcept nogil:
     cdef int i
-    if s.commit_ahead:
-        return True         # what it committed is its own for good, what it did not is left
+    if s.commit_ahead:      # what it committed is its own for good, what it did not is left
+        return s.commit_target < 0
     for i in range(s.revoking.cnt):
         if s.ledger.partitions[s.revoking.elems[i].partition].in_flight > 0:
             return False
@@ -104,7 +219,9 @@ cdef void on_rebalance(rd_kafka_t *rk, int event, rd_kafka_topic_partition_list_
     if event == RDK_ERR__ASSIGN_PARTITIONS:
         for i in range(partitions.cnt):
             ledger_assign(&s.ledger, partitions.elems[i].partition)
+            inlet_begin_attempt(s, partitions.elems[i].partition)
         s.assigned += partitions.cnt
+        s.next_lag_ns = 0
         inlet_expect(s, partitions)
         if partitions.cnt > 0:
             inlet_ask_again(s)
@@ -114,14 +231,14 @@ cdef void on_rebalance(rd_kafka_t *rk, int event, rd_kafka_topic_partition_list_
     elif event == RDK_ERR__REVOKE_PARTITIONS:
         s.revoking = rdk.topic_partition_list_copy(partitions)
         for i in range(partitions.cnt):
-            ledger_drain(&s.ledger, partitions.elems[i].partition, inlet_void_from(s))
+            ledger_drain(&s.ledger, partitions.elems[i].partition, inlet_drain_from(s))
         s.keys_until = 0
         s.revoke_deadline_ns = monotonic_ns() + s.revoke_grace_ns
         if s.stopping or rdk.assignment_lost(rk) or inlet_drained(s):
             inlet_give_up(s)
     else:
         notice_post(&s.client.notices, NOTICE_ERROR, event, rdk.err2str(event))
-        rdk.assign(rk, NULL)
+        inlet_assign_none(s)
 
 
 cdef int64_t inlet_take_ahead(const inlet_t *s) noexcept nogil:
@@ -130,7 +247,7 @@ cdef int64_t inlet_take_ahead(const inlet_t *s) noexcept nogil:
 
 cdef void inlet_take(inlet_t *s) noexcept nogil:
     """Take records as far as there is room; never far ahead of the writing, so that little is dropped on a revoke."""
-    cdef int64_t want = ledger_room(&s.ledger)
+    cdef int64_t want = ledger_batch(&s.ledger, TAKE_BATCH)
     cdef ssize_t n, i
     cdef size_t others
     cdef rd_kafka_message_t *m
@@ -140,8 +257,8 @@ cdef void inlet_take(inlet_t *s) noexcept nogil:
     if s.ledger.tail - s.ledger.cursor >= inlet_take_ahead(s) or want <= 0:
         s.more = True       # as far as we know: the queue tells of a record only once
         return
-    n = rdk.consume_batch_queue(s.records, 0, s.taken, min(want, TAKE_BATCH))
-    s.more = n == min(want, TAKE_BATCH)
+    n = rdk.consume_batch_queue(s.records, 0, s.taken, want)
+    s.more = n == want
     for i in range(n):
         m = s.taken[i]
         if m.err != RDK_ERR_NONE:
@@ -155,8 +272,11 @@ cdef void inlet_take(inlet_t *s) noexcept nogil:
         s.bytes_read += m.len
         if m.payload == NULL:
             s.tombstones += 1
-        others = m.key_len * (1 + s.propagate_key) + header_bytes(m)    # a key that is carried is copied
+        others = m.key_len * (1 + s.propagate_key)      # one that is carried is copied
+        others += header_bytes(m, s.taken[i + 1] if i + 1 < n else NULL)
         ledger_append(&s.ledger, m, <const uint8_t *>m.payload, m.len, others, m.partition, m.offset, s.newlines)
+        if s.fresh > 0 and m.partition < s.attempts_count and s.attempts[m.partition].state == ATTEMPT_FRESH:
+            inlet_first_record(s, s.ledger.tail - 1)
 
 
 cdef bint inlet_write(inlet_t *s, int64_t now_ns) noexcept nogil:
@@ -179,6 +299,8 @@ cdef bint inlet_write(inlet_t *s, int64_t now_ns) noexcept nogil:
         return inlet_write_marker(s, now_ns)
     if s.transactional and cut_state(&s.progress.cut) == CUT_ANYWHERE:
         limit = unfinished
+    if s.firsts > 0 or s.notes_awaited or s.notes_due > 0 or s.notes_to_clear or s.careful_until > 0:
+        limit = inlet_noted_limit(s, limit, now_ns)
     limit = inlet_fed_limit(s, limit)
     if s.propagate_key:
         limit = inlet_note_keys(s, limit)
@@ -222,6 +344,8 @@ cdef int64_t inlet_note_keys(inlet_t *s, int64_t limit) noexcept nogil:
 cdef void inlet_written(inlet_t *s, size_t size, int64_t limit, int64_t now_ns) noexcept nogil:
     cdef bint marked = s.ledger.unmarked == 0
     s.lines_written += ledger_written(&s.ledger, size, limit)
+    if s.ledger.count == LEDGER_COUNT_LINES:
+        progress_write_lines(s.progress, ledger_lines_written(&s.ledger))
     if marked:
         s.unmarked_since_ns = now_ns
 
@@ -263,6 +387,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     cdef int64_t now_ns = monotonic_ns()
     cdef int64_t sample_ns, wait_ns = IDLE_TIMEOUT_MS * MS
     cdef int64_t cut_ns = 0
+    cdef int64_t notes_ns
     cdef rd_kafka_message_t *m
     cdef bint used_up = True
     cdef int i
@@ -280,6 +405,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
         return -1
     inlet_find_places(s, now_ns)
     inlet_identify(s, now_ns)
+    inlet_take_notes(s, now_ns)
     inlet_post_letters(s)
     for i in range(WRITES_A_ROUND):
         inlet_acknowledge(s)
@@ -302,9 +428,11 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     progress_set_window_full(s.progress, s.ledger.cursor == s.ledger.tail and ledger_room(&s.ledger) <= 0)
     if s.revoking != NULL and (now_ns >= s.revoke_deadline_ns or inlet_drained(s)):
         inlet_give_up(s)
-    if now_ns >= s.next_store_ns:
+    if now_ns >= s.next_store_ns and s.careful_until == 0:
         inlet_store(s)
         s.next_store_ns = now_ns + STORE_INTERVAL_NS
+    if now_ns >= s.next_lag_ns:
+        inlet_publish_lag(s, now_ns)
     if s.closing and s.ledger.cursor_bytes == 0 and not inlet_owes_lines(s) and not inlet_has_unmarked(s):
         inlet_close_stdin(s)
     if used_up:
@@ -320,8 +448,13 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     sample_ns = inlet_fed_again_ns(s)
     if sample_ns > 0:
         wait_ns = min(wait_ns, sample_ns)
+    notes_ns = inlet_notes_due_ns(s, now_ns)
+    if notes_ns > 0:
+        wait_ns = min(wait_ns, notes_ns)
     if s.ledger.fence_count > 0 or s.ledger.answered > s.ledger.head:
         wait_ns = min(wait_ns, STORE_INTERVAL_NS)
+    if s.acknowledged != s.lag_acknowledged:
+        wait_ns = min(wait_ns, max(0, s.next_lag_ns - now_ns))
     if s.revoking != NULL:
         wait_ns = min(wait_ns, max(0, s.revoke_deadline_ns - now_ns))
     if s.unplaced.cnt > 0 and not s.question.asked:
@@ -345,14 +478,14 @@ cdef void inlet_destroy_client(rd_kafka_t *rk, rd_kafka_queue_t *records, rd_kaf
 cdef void inlet_close(inlet_t *s) noexcept nogil:
     """Commit, leave the group, destroy the client: librdkafka wants its messages and queues back first.
 
-    Nobody who wants a snapshot waits for the group or for librdkafka: the gate is open while they work.
+    Nobody who gives an order waits for the group or for librdkafka: the lock is not held while they work.
     """
     cdef rd_kafka_t *rk = s.rk
     cdef rd_kafka_queue_t *queue
     cdef rd_kafka_message_t *m
     cdef ledger_entry_t *entry
     cdef void *error
-    turnstile_enter_loop(&s.gate)
+    inlet_lock(s)
     inlet_acknowledge(s)
     inlet_store(s)
     if s.revoking != NULL:
@@ -372,13 +505,15 @@ cdef void inlet_close(inlet_t *s) noexcept nogil:
     while error == NULL and not rdk.consumer_closed(rk) and monotonic_ns() < s.stop_deadline_ns:
         if rdk.consume_batch_queue(queue, 0, &m, 1) == 1:   # serves the last rebalance
             rdk.message_destroy(m)
-        turnstile_leave(&s.gate)
+        inlet_unlock(s)
         wait_wake(s.wake_fd, CLOSE_STEP_MS)
-        turnstile_enter_loop(&s.gate)
+        inlet_lock(s)
+    lag_show(&s.lag, 0)
+    s.readable = 0
     s.rk = NULL
     rdk.topic_partition_list_destroy(s.unplaced)
     s.unplaced = NULL
-    turnstile_leave(&s.gate)
+    inlet_unlock(s)
     # After a fatal error librdkafka refuses to close, and there is no membership left to end.
     if error != NULL:
         rdk.error_destroy(error)
@@ -388,6 +523,8 @@ cdef void inlet_close(inlet_t *s) noexcept nogil:
     offsets_question_end(&s.question)
     rdk.queue_io_event_enable(queue, -1, NULL, 0)
     rdk.queue_destroy(queue)
+    rdk.queue_io_event_enable(s.notes, -1, NULL, 0)
+    rdk.queue_destroy(s.notes)
     inlet_destroy_client(rk, s.records, s.consumer_queue, s.answers)
 
 
@@ -406,7 +543,7 @@ cdef void inlet_run(inlet_t *s) noexcept nogil:
     prctl(PR_SET_NAME, b"inlet")        # for top -H and its like
     inlet_subscribe(s)
     while True:
-        turnstile_enter_loop(&s.gate)
+        inlet_lock(s)
         timeout_ms = inlet_round(s)
         waits[0].fd = s.wake_fd
         waits[0].events = POLLIN
@@ -415,7 +552,7 @@ cdef void inlet_run(inlet_t *s) noexcept nogil:
         waits[1].events = POLLOUT if s.blocked else 0
         waits[1].revents = 0
         run = s.run
-        turnstile_leave(&s.gate)
+        inlet_unlock(s)
         if timeout_ms < 0:
             break
         if timeout_ms == 0:
@@ -424,29 +561,40 @@ cdef void inlet_run(inlet_t *s) noexcept nogil:
         if waits[0].revents & POLLIN:
             drain_wakes(s.wake_fd)
         if waits[1].revents & POLLERR:
-            turnstile_enter_loop(&s.gate)
+            inlet_lock(s)
             if s.run == run and inlet_may_write(s):
                 s.stdin_broken = True
                 s.blocked = False
                 notice_post(&s.client.notices, NOTICE_STDIN_BROKEN, 0, b"the Calculator closed its STDIN")
-            turnstile_leave(&s.gate)
+            inlet_unlock(s)
     inlet_close(s)
     notice_post(&s.client.notices, NOTICE_CLOSED, 0, b"")
 
 
-cdef int inlet_readable(inlet_t *s) noexcept nogil:
-    """Of how many of our partitions the last answer to a fetch was no refusal."""
-    cdef int readable = 0
-    cdef int32_t i
-    cdef int64_t low, high
-    if s.rk == NULL:
-        return 0
-    for i in range(s.ledger.partition_count):
-        low = high = -1
-        if s.ledger.partitions[i].state != PARTITION_LOST:
-            rdk.get_watermark_offsets(s.rk, s.topic, i, &low, &high)
-        readable += high >= 0
-    return readable
+cdef void inlet_free(inlet_t *s) noexcept nogil:
+    if s.unplaced != NULL:
+        rdk.topic_partition_list_destroy(s.unplaced)
+    ledger_close(&s.ledger)
+    lag_close(&s.lag)
+    free(s.attempts)
+    free(s.taken)
+    free(s.iov)
+    close_if_open(s.stdin_fd)
+    close_if_open(s.leftover_fd)
+    close_if_open(s.wake_fd)
+    close_if_open(s.client.notices.wake_fd)
+    free(s)
+    live_add(LIVE_objects, -1)
+
+
+cdef void *inlet_dispose(void *opaque) noexcept nogil:
+    """Of one that never ran. The client's threads may use what is freed until it is destroyed."""
+    cdef inlet_t *s = <inlet_t *>opaque
+    rdk.queue_io_event_enable(s.notes, -1, NULL, 0)
+    rdk.queue_destroy(s.notes)
+    inlet_destroy_client(s.rk, s.records, s.consumer_queue, s.answers)
+    inlet_free(s)
+    return NULL
 
 
 cdef ino_t pipe_inode(bytes path) noexcept:
@@ -483,7 +631,8 @@ cdef class Inlet:
                  bint commit_ahead, bint transactional=False):
         """``config``: librdkafka properties, with a cooperative partition.assignment.strategy and auto.offset.reset;
         ``ack_idle_s``: how long nothing may go on before that is a rest where background work cannot be told apart;
-        ``feed_ahead_s``: how much of the Calculator's working time is written ahead of it; ``ack_mode``: the rule that acknowledges, `demand`, `line` or `marker`; ``input_newlines``: a newline inside a
+        ``feed_ahead_s``: how much of the Calculator's working time is written ahead of it;
+        ``ack_mode``: the rule that acknowledges, `demand`, `line` or `marker`; ``input_newlines``: a newline inside a
         value is a `space`, `split`s it, or makes it a dead letter (`reject`);
         ``commit_ahead``: `at-most-once`; ``transactional``: `exactly-once`, as the outlet is.
 
@@ -503,53 +652,52 @@ cdef class Inlet:
         s.commit_ahead = commit_ahead
         s.transactional = transactional
         s.commit_target = -1
+        s.poison_max_attempts = 1000000
         if notices_open(&s.client.notices) != 0:
             raise OSError(errno, "eventfd")
         turnstile_open(&s.gate)
+        lag_open(&s.lag)
         s.taken = <rd_kafka_message_t **>malloc(TAKE_BATCH * sizeof(void *))
         s.iov = <iovec *>malloc(IOV_BATCH * sizeof(iovec))
         if s.taken == NULL or s.iov == NULL or \
                 ledger_open(&s.ledger, max_in_flight_records, max_in_flight_bytes, ledger_count(ack_mode)) != 0:
             raise MemoryError
+        ledger_keep_from(&s.ledger, s.progress.marker.prefix, s.progress.marker.size)
         s.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         if s.wake_fd < 0:
             raise OSError(errno, "eventfd")
         s.rk = client_new(RDK_CONSUMER, config, &s.client, NULL, on_rebalance, on_commit)
+        s.client.brokers_up = -1
         s.question.consumer = s.rk
         s.question.wake_fd = s.wake_fd
         rdk.poll_set_consumer(s.rk)
         s.records = rdk.queue_new(s.rk)
         s.answers = rdk.queue_new(s.rk)
+        s.notes = rdk.queue_new(s.rk)
         s.unplaced = rdk.topic_partition_list_new(16)
         s.consumer_queue = rdk.queue_get_consumer(s.rk)
         rdk.queue_io_event_enable(s.answers, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
+        rdk.queue_io_event_enable(s.notes, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
         rdk.queue_io_event_enable(s.records, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
         rdk.queue_io_event_enable(s.consumer_queue, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
         progress_set_inlet(s.progress, s.wake_fd)
+        inlet_publish(s)
 
     def __dealloc__(self):
-        if self.s != NULL:
-            if self.s.rk != NULL:       # it never ran
-                progress_unset_inlet(self.s.progress, self.s.wake_fd)
-                with nogil:
-                    inlet_destroy_client(self.s.rk, self.s.records, self.s.consumer_queue, self.s.answers)
-            if self.s.unplaced != NULL:
-                rdk.topic_partition_list_destroy(self.s.unplaced)
-            ledger_close(&self.s.ledger)
-            free(self.s.taken)
-            free(self.s.iov)
-            close_if_open(self.s.stdin_fd)
-            close_if_open(self.s.leftover_fd)
-            close_if_open(self.s.wake_fd)
-            close_if_open(self.s.client.notices.wake_fd)
-            free(self.s)
-            live_add(LIVE_objects, -1)
+        if self.s == NULL:
+            return
+        if self.s.rk == NULL:
+            inlet_free(self.s)
+        else:                   # it never ran
+            progress_unset_inlet(self.s.progress, self.s.wake_fd)
+            dispose_in_background(inlet_dispose, self.s)
 
     cdef void enter(self) noexcept:
         with nogil:
             turnstile_enter_caller(&self.s.gate)
 
     cdef void leave(self) noexcept:
+        inlet_publish(self.s)
         turnstile_leave(&self.s.gate)
         wake(self.s.wake_fd)
 
@@ -581,6 +729,7 @@ cdef class Inlet:
         s.attached = True
         if s.ledger.count == LEDGER_COUNT_LINES:
             s.mark_before = s.ledger.mark = progress_mark_expected(s.progress)
+            progress_write_lines(s.progress, s.ledger.mark)
         else:
             s.ledger.mark = progress_mark_issued(s.progress)    # of an inlet before this one
         inlet_forget_marker(s)
@@ -601,6 +750,20 @@ cdef class Inlet:
         self.s.exited = True
         self.s.read_until = inlet_read_until(self.s)
         self.leave()
+
+    def broke_rule(self) -> bool:
+        """After the outlet took the run's STDOUT to its end, before ``detach``: whether it broke the `line` rule.
+
+        Such a run says nothing of the record that was first in it.
+        """
+        self.enter()
+        if self.s.ledger.count == LEDGER_COUNT_LINES:
+            # Lines that wait for a topic are not framed yet.
+            inlet_look_for_surplus(self.s, max(progress_mark_framed(self.s.progress),
+                                               progress_mark_expected(self.s.progress)))
+        broke = self.s.rule_broken
+        self.leave()
+        return broke
 
     def detach(self, *, bint finished) -> int:
         """The run is over, and its STDOUT was taken to the end. Return how many records the next run gets again.
@@ -670,6 +833,16 @@ cdef class Inlet:
             snprintf(s.poison_why, sizeof(s.poison_why), "%s", <const char *>reason)
         s.alone_until = 0
         s.more = True
+        self.leave()
+
+    def judge_by(self, int max_attempts, *, bint dead_letters) -> None:
+        """How often a record may have been alone when the Supervisor itself ended, and whether it has a place to go.
+
+        In force for partitions of which no record was taken yet.
+        """
+        self.enter()
+        self.s.poison_max_attempts = max_attempts
+        self.s.has_dead_letters = dead_letters
         self.leave()
 
     def forget(self) -> None:
@@ -746,63 +919,24 @@ cdef class Inlet:
         return take_notices(&self.s.client.notices)
 
     def snapshot(self) -> dict[str, int]:
-        """Counters since the inlet was made, and the ledger's zones now."""
-        cdef inlet_t *s = self.s
-        cdef int unread = 0
-        self.enter()
-        if s.stdin_fd >= 0:
-            ioctl(s.stdin_fd, FIONREAD, &unread)
-        taken = {
-            "assigned_partitions": s.assigned,
-            "unplaced_partitions": s.unplaced.cnt if s.unplaced != NULL else 0,
-            "readable_partitions": inlet_readable(s),
-            "records_read": s.records_read,
-            "bytes_read": s.bytes_read,
-            "tombstones": s.tombstones,
-            "lines_written": s.lines_written,
-            "bytes_written": s.bytes_written,
-            "acknowledged": s.acknowledged,
-            "replayed": s.replayed,
-            "in_flight_records": s.ledger.tail - s.ledger.head,
-            "in_flight_bytes": s.ledger.bytes,
-            "unacknowledged": max(s.ledger.cursor + (s.ledger.cursor_bytes > 0), max(s.committed, s.commit_target))
-            - s.ledger.head,
-            "unanswered": s.ledger.cursor - s.ledger.answered + (s.ledger.cursor_bytes > 0),
-            "protocol_violations": s.rules_broken,
-            "markers_written": s.ledger.mark if s.ledger.count == LEDGER_COUNT_MARKERS else 0,
-            "echo_owed": s.echo_owed,
-            "rule_broken": s.rule_broken,
-            "written_alone": s.alone_until > 0,
-            "dead_in_flight": s.ledger.dead,
-            "lines_in_flight": ledger_lines_in_flight(&s.ledger),
-            "stdin_unread_bytes": unread,
-            "stdin_full": s.full_since_ns > 0,
-            "stdin_full_ns": s.full_ns + (monotonic_ns() - s.full_since_ns if s.full_since_ns > 0 else 0),
-            "stdin_broken": s.stdin_broken,
-            "rounds": s.rounds,
-            "probes": s.probes + s.demand.looks,
-            "watch_note": demand_note(&s.demand) if s.attached else 0,
-            "feed_bytes": s.feed.allowed_bytes,
-            "brokers_up": s.client.brokers_up,
-            "group_steady": s.client.group_steady,
-            "notices_dropped": s.client.notices.dropped,
-        }
-        turnstile_leave(&s.gate)
+        """Counters since the inlet was made, and the ledger's zones; as the last round or order left them.
+
+        From any thread, without waiting.
+        """
+        cdef inlet_counters_t now
+        counters_read(&self.s.published, <int64_t *>&now, sizeof(now) // sizeof(int64_t))
+        cdef dict taken = now
+        since_ns = taken.pop("full_since_ns")
+        taken["stdin_full_ns"] += monotonic_ns() - since_ns if since_ns else 0
         return taken
 
     def lag(self) -> dict[int, tuple[int, int]]:
-        """Of each partition we own: (offset acknowledged up to, high watermark), -1 or less where not known yet."""
-        cdef inlet_t *s = self.s
-        cdef int32_t i
-        cdef int64_t low, high
-        found = {}
-        self.enter()
-        if s.rk != NULL:
-            for i in range(s.ledger.partition_count):
-                if s.ledger.partitions[i].state == PARTITION_LOST:
-                    continue
-                low = high = -1
-                rdk.get_watermark_offsets(s.rk, s.topic, i, &low, &high)
-                found[i] = (s.ledger.partitions[i].next_offset, high)
-        turnstile_leave(&s.gate)
+        """Of each partition we own: (offset acknowledged up to, high watermark), -1 or less where not known yet.
+
+        As it was within the last half second. From any thread, without waiting.
+        """
+        cdef int32_t i, count = 0
+        cdef lag_entry_t *entries = lag_copy(&self.s.lag, &count)
+        found = {entries[i].partition: (entries[i].acknowledged, entries[i].high) for i in range(count)}
+        free(entries)
         return found

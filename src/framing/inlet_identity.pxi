@@ -75,6 +75,7 @@ cdef void inlet_replaced(inlet_t *s) noexcept nogil:
         ledger_revoke(&s.ledger, i, inlet_void_from(s))
         rdk.topic_partition_list_add(offsets, s.topic, i).offset = 0
     s.replaced = True
+    inlet_forget_attempts(s)
     if offsets.cnt > 0:
         if not s.transactional:
             rdk.offsets_store(s.rk, offsets)    # or what is stored would be committed at the end, over this

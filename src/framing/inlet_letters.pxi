@@ -38,6 +38,9 @@ cdef bint inlet_post_letter(inlet_t *s, ledger_entry_t *entry) noexcept nogil:
         headers = rdk.headers_new(8)
     if entry.flags & LEDGER_POISON:
         letter_headers_add(headers, s.progress, b"TASK_PUT", b"supervisor.CalculatorFailure", s.poison_why, s.topic)
+    elif entry.flags & LEDGER_LIKE_MARKER and not entry.flags & LEDGER_INNER_NEWLINE:
+        letter_headers_add(headers, s.progress, b"VALUE_CONVERTER", b"supervisor.MarkerInValue",
+                           b"the value begins with MARKER_PREFIX, and INPUT_NEWLINES is reject", s.topic)
     else:
         letter_headers_add(headers, s.progress, b"VALUE_CONVERTER", b"supervisor.NewlineInValue",
                            b"the value has a newline inside, and INPUT_NEWLINES is reject", s.topic)

@@ -50,7 +50,7 @@ cdef void inlet_answer_without(inlet_t *s) noexcept nogil:
 cdef void inlet_answer(inlet_t *s, const rd_kafka_topic_partition_list_t *partitions) noexcept nogil:
     """Give librdkafka these partitions; the answer to a rebalance if one is owed."""
     s.answer_by_ns = 0
-    rdk.error_destroy(rdk.incremental_assign(s.rk, partitions))
+    inlet_assign_more(s, partitions)
 
 
 cdef void inlet_find_places(inlet_t *s, int64_t now_ns) noexcept nogil:
@@ -112,4 +112,5 @@ cdef void inlet_place(inlet_t *s, rd_kafka_topic_partition_list_t *known,
         rdk.topic_partition_set_leader_epoch(place, rdk.topic_partition_get_leader_epoch(committed))
     else:
         place.offset = s.first_offset
+    inlet_know_attempt(s, committed)
     rdk.topic_partition_list_del(s.unplaced, s.topic, committed.partition)

@@ -51,10 +51,43 @@ cdef extern from "ack_demand.h" nogil:
     int64_t demand_look(demand_t *, const demand_seen_t *)
     int demand_note(const demand_t *)
 
+cdef extern from "attempts.h" nogil:
+    enum:
+        ATTEMPTS_BYTES, ATTEMPTS_MAX
+        ATTEMPT_NONE, ATTEMPT_FRESH, ATTEMPT_FIRST, ATTEMPT_DUE, ATTEMPT_SENT, ATTEMPT_NOTED, ATTEMPT_BURIED
+    ctypedef struct attempt_t:
+        int64_t committed, first, clearing
+        int64_t own_first
+        int32_t before, attempts
+        int state
+    size_t attempts_format(char *, int64_t, int32_t)
+    bint attempts_parse(const void *, size_t, int64_t *, int32_t *)
+    void attempt_begin(attempt_t *)
+    void attempt_know(attempt_t *, int64_t, const void *, size_t)
+    void attempt_sent(attempt_t *)
+
+cdef int64_t LAG_INTERVAL_NS = 100 * MS         # the lag is worked out this often at most
+
+
+# What Python sees of it, all in one moment between two rounds.
+cdef struct inlet_counters_t:
+    int64_t assigned_partitions, unplaced_partitions, readable_partitions
+    int64_t records_read, bytes_read, tombstones, values_changed, lines_written, bytes_written, acknowledged, replayed
+    int64_t in_flight_records, in_flight_bytes, unacknowledged, unanswered
+    int64_t protocol_violations, markers_written, echo_owed, rule_broken, written_alone, written_carefully
+    int64_t dead_in_flight, lines_in_flight
+    int64_t stdin_unread_bytes, stdin_full, stdin_full_ns, stdin_broken
+    int64_t rounds, probes, watch_note, feed_bytes, brokers_up, group_steady, notices_dropped
+    int64_t full_since_ns       # becomes stdin_full_ns when it is looked at
+
 
 cdef struct inlet_t:
     client_t client             # first: callbacks find it through the client's opaque
     turnstile_t gate
+    counters_t published        # an inlet_counters_t
+    lag_t lag
+    int64_t next_lag_ns, lag_acknowledged   # `acknowledged` when it was worked out
+    int readable                # likewise: of so many of our partitions the last answer to a fetch was no refusal
     ledger_t ledger
     progress_t *progress
     rd_kafka_t *rk
@@ -105,6 +138,18 @@ cdef struct inlet_t:
     int64_t read_until          # of the run that ended last: it read something of each record before this one
     int64_t alone_until         # records before this one are written alone, one of them ends the Calculator; 0: none is
     char poison_why[240]        # of the last one found
+    # attempts that survive us: see inlet_attempts.pxi
+    attempt_t *attempts
+    int32_t attempts_count
+    int32_t fresh, firsts, notes_due    # partitions in these states
+    bint notes_to_clear, notes_awaited, notes_failure_told
+    int notes_sent              # commits that are not answered
+    rd_kafka_queue_t *notes     # their answers
+    int64_t notes_deadline_ns, notes_again_ns
+    int64_t careful_until       # records before this one are written alone, and noted before; 0: none is
+    int64_t careful_end_ns
+    int poison_max_attempts
+    bint has_dead_letters
     int64_t keys_until, keys_mark   # the keys of records before this one are noted, up to this mark; 0: none is
     # orders
     bint paused, draining, stopping

@@ -37,6 +37,7 @@ cdef int64_t inlet_transact(inlet_t *s, int64_t now_ns) noexcept nogil:
     if now_ns < s.next_cut_ns:
         return s.next_cut_ns - now_ns
     s.next_cut_ns = now_ns + (COMMIT_SOON_NS if s.draining or s.closing or s.revoking != NULL or s.alone_until > 0
+                              or s.careful_until > 0
                               or s.ledger.dead > 0 else COMMIT_INTERVAL_NS)
     if cut_move(cut, CUT_NONE, CUT_ANYWHERE if inlet_may_cut_anywhere(s) else CUT_ASKED):
         progress_wake_outlet(s.progress)
@@ -54,14 +55,26 @@ cdef bint inlet_abort(inlet_t *s, int state, const char *why) noexcept nogil:
 
 cdef void inlet_hand_offsets(inlet_t *s) noexcept nogil:
     """Everything up to the cut is delivered: say which offsets are committed with it."""
+    cdef void *group
+    # librdkafka's main thread answers, so without the lock, and first: orders may come meanwhile.
+    inlet_unlock(s)
+    group = rdk.consumer_group_metadata(s.rk)
+    inlet_lock(s)
+    if cut_state(&s.progress.cut) == CUT_DELIVERED:
+        inlet_hand_offsets_of(s, &group)
+    if group != NULL:
+        rdk.consumer_group_metadata_destroy(group)
+
+
+cdef void inlet_hand_offsets_of(inlet_t *s, void **group) noexcept nogil:
+    """``group``: this group's, NULL when it is handed over too."""
     cdef cut_t *cut = &s.progress.cut
     cdef rd_kafka_topic_partition_list_t *offsets
     cdef int64_t sequence
     cdef int64_t *below
     cdef int32_t i
     if s.ledger.count == LEDGER_COUNT_LINES:
-        if s.attached and not s.rule_broken and cut.mark > s.ledger.mark:
-            inlet_break_rule(s, b"more than one for each")
+        inlet_look_for_surplus(s, cut.mark)
         if s.rule_broken:
             inlet_abort(s, CUT_DELIVERED, b"the rule of ACK_MODE=line was broken")
             return
@@ -81,7 +94,8 @@ cdef void inlet_hand_offsets(inlet_t *s) noexcept nogil:
     s.ledger.committing = sequence
     if offsets.cnt > 0:
         cut.offsets = offsets
-        cut.group = rdk.consumer_group_metadata(s.rk)
+        cut.group = group[0]
+        group[0] = NULL
     else:
         rdk.topic_partition_list_destroy(offsets)
     if not cut_move(cut, CUT_DELIVERED, CUT_OFFSETS):

@@ -40,6 +40,7 @@ enum {
     LEDGER_VOID = 4,          /* its partition was lost before it was written: no line, no offset */
     LEDGER_DEAD = 16,         /* no line, but a dead letter */
     LEDGER_POISON = 32,       /* dead because it ended the Calculator, not for its newlines */
+    LEDGER_LIKE_MARKER = 64,  /* a line of it begins as marker lines do: written with another first byte */
 };
 
 /* What becomes of a '\n' inside a value. */
@@ -87,12 +88,17 @@ typedef struct {
         unposted;         /* entries that have a dead letter instead of a line, and those of them that are to get it */
     int64_t letters_from; /* every dead entry before this one has its letter */
     size_t cursor_bytes;  /* bytes of the entry at cursor that are written already */
+    int64_t begun_lines;  /* counting lines: whole lines among them */
     int64_t written;      /* position in the STDIN byte stream */
     int64_t
         mark; /* of the last whole line written, counted on from the lines that came out so far; or of the last marker */
     int64_t committing; /* a commit of what is below it is under way; at most settled: none is */
     int64_t unmarked;   /* counting markers: entries passed since the last one */
     ledger_count_t count;
+    const uint8_t *marker_prefix; /* as no line of a value may begin */
+    size_t marker_prefix_bytes;   /* 0: any may */
+    uint8_t instead;              /* of the prefix's first byte */
+    int64_t values_changed;       /* so many were taken whose line is not what they are */
     int64_t max_records, max_bytes, bytes;
     ledger_partition_t *partitions;
     int32_t partition_count;
@@ -116,6 +122,13 @@ static int ledger_open(ledger_t *l, int64_t max_records, int64_t max_bytes, ledg
     return l->ring == NULL ? -1 : 0;
 }
 
+/* Marker lines begin like this: no line of a value does. The prefix has no newline, and outlives the ledger. */
+static void ledger_keep_from(ledger_t *l, const uint8_t *marker_prefix, size_t bytes) {
+    l->marker_prefix = marker_prefix;
+    l->marker_prefix_bytes = bytes;
+    l->instead = bytes > 0 && marker_prefix[0] == ' ' ? '_' : ' ';
+}
+
 static void ledger_close(ledger_t *l) {
     free(l->ring);
     free(l->partitions);
@@ -125,6 +138,17 @@ static void ledger_close(ledger_t *l) {
 /* How many more records may be taken; a single record larger than max_bytes is let in when the ledger is empty. */
 static inline int64_t ledger_room(const ledger_t *l) {
     return l->bytes >= l->max_bytes ? 0 : l->max_records - (l->tail - l->head);
+}
+
+/* How many records to take at once, at most `most`: if they are like those in flight, the last of them reaches max_bytes. */
+static inline int64_t ledger_batch(const ledger_t *l, int64_t most) {
+    int64_t room = ledger_room(l), in_flight = l->tail - l->head;
+    if (room > most)
+        room = most;
+    if (room <= 0 || in_flight == 0)
+        return room;
+    int64_t fitting = (l->max_bytes - l->bytes) / (l->bytes / in_flight) + 1;
+    return fitting < room ? fitting : room;
 }
 
 /* The partition's slot, made if need be; NULL when memory is short. */
@@ -183,6 +207,13 @@ static void ledger_drain(ledger_t *l, int32_t partition, int64_t from) {
     ledger_void_from(l, from, partition);
 }
 
+/* A commit of records of partitions that are to be given up failed: of what is at `from` or behind nothing is written. */
+static void ledger_leave(ledger_t *l, int64_t from) {
+    for (int32_t i = 0; i < l->partition_count; i++)
+        if (l->partitions[i].state == PARTITION_DRAINING)
+            ledger_void_from(l, from, i);
+}
+
 /* The partition is gone: acknowledgements of its records no longer count. */
 static void ledger_revoke(ledger_t *l, int32_t partition, int64_t from) {
     ledger_partition_t *p = ledger_partition(l, partition);
@@ -213,6 +244,35 @@ static inline void ledger_unbury(ledger_t *l, ledger_entry_t *e) {
     l->dead--;
 }
 
+/* Does a line that begins here begin as marker lines do? A '\n' inside is compared as what it is written as: `newline`. */
+static inline int ledger_is_like_marker(const ledger_t *l, const uint8_t *p, const uint8_t *end, uint8_t newline) {
+    if (l->marker_prefix_bytes == 0 || (size_t)(end - p) < l->marker_prefix_bytes)
+        return 0;
+    for (size_t i = 0; i < l->marker_prefix_bytes; i++)
+        if ((p[i] == '\n' ? newline : p[i]) != l->marker_prefix[i])
+            return 0;
+    return 1;
+}
+
+/* The first line at `p` or behind it that does, where each '\n' ends one; NULL: none. A line begins at `p` if one begins
+ * the value or a '\n' is before it. */
+static inline const uint8_t *ledger_like_marker(const ledger_t *l, const uint8_t *value, const uint8_t *p,
+                                                const uint8_t *end) {
+    const uint8_t *at = p;
+    if (p == value) {
+        if (ledger_is_like_marker(l, p, end, '\n'))
+            return p;
+    } else {
+        at--;
+    }
+    while ((at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+        at++;
+        if (ledger_is_like_marker(l, at, end, '\n'))
+            return at;
+    }
+    return NULL;
+}
+
 /* Add a record just taken. `payload` NULL is a tombstone: no line. `other_bytes`, of its key and headers, count as the
  * value's do. The caller has checked ledger_room. */
 static inline void ledger_append(ledger_t *l, void *record, const uint8_t *payload, size_t size, size_t other_bytes,
@@ -230,6 +290,11 @@ static inline void ledger_append(ledger_t *l, void *record, const uint8_t *paylo
                 flags |= newlines == NEWLINES_SPLIT ? LEDGER_SEVERAL_LINES : LEDGER_INNER_NEWLINE;
         }
         line_bytes = size + !(flags & LEDGER_ENDS_IN_NEWLINE);
+        const uint8_t *end = payload + line_bytes - 1;
+        if (l->marker_prefix_bytes > 0 && end > payload &&
+            (flags & LEDGER_SEVERAL_LINES ? ledger_like_marker(l, payload, payload, end) != NULL
+                                          : ledger_is_like_marker(l, payload, end, ' ')))
+            flags |= LEDGER_LIKE_MARKER;
     }
     *e = (ledger_entry_t){.record = record,
                           .payload = payload,
@@ -239,13 +304,27 @@ static inline void ledger_append(ledger_t *l, void *record, const uint8_t *paylo
                           .partition = partition,
                           .epoch = p->epoch,
                           .flags = (uint16_t)flags};
-    if (newlines == NEWLINES_REJECT && flags & LEDGER_INNER_NEWLINE)
-        ledger_bury(l, e, 0);
+    if (flags & (LEDGER_INNER_NEWLINE | LEDGER_LIKE_MARKER)) {
+        if (newlines == NEWLINES_REJECT)
+            ledger_bury(l, e, 0);
+        else
+            l->values_changed++;
+    }
     p->in_flight++;
     l->bytes += e->cost_bytes;
     l->tail++;
     if (p->state != PARTITION_OWNED)
         ledger_void_from(l, l->tail - 1, partition);
+}
+
+/* Of a value that is written with other bytes in places: the next such place at `p` or behind it; NULL: none. */
+static inline const uint8_t *ledger_next_change(const ledger_t *l, const ledger_entry_t *e, const uint8_t *p,
+                                                const uint8_t *end) {
+    if (e->flags & LEDGER_SEVERAL_LINES)
+        return ledger_like_marker(l, e->payload, p, end);
+    if (e->flags & LEDGER_LIKE_MARKER && p == e->payload)
+        return p;
+    return e->flags & LEDGER_INNER_NEWLINE ? memchr(p, '\n', (size_t)(end - p)) : NULL;
 }
 
 /* Fill `iov` with what is to be written next, straight from the payloads; returns the number filled.
@@ -260,15 +339,16 @@ static inline int ledger_gather(const ledger_t *l, int64_t limit, struct iovec *
             continue;
         const uint8_t *p = e->payload + skip;
         size_t body = e->line_bytes - 1; /* all but the final newline, ours or its own */
-        if (e->flags & LEDGER_INNER_NEWLINE) {
+        if (e->flags & (LEDGER_INNER_NEWLINE | LEDGER_LIKE_MARKER)) {
             const uint8_t *end = e->payload + body;
             while (p < end && n + 2 <= max_iov) {
-                const uint8_t *q = memchr(p, '\n', (size_t)(end - p));
+                const uint8_t *q = ledger_next_change(l, e, p, end);
                 if (q != p)
                     iov[n++] = (struct iovec){(void *)(uintptr_t)p, (size_t)((q ? q : end) - p)};
                 p = q ? q : end;
                 if (q != NULL) {
-                    iov[n++] = (struct iovec){(void *)(uintptr_t)&space, 1};
+                    int begins = e->flags & LEDGER_LIKE_MARKER && (q == e->payload || *q != '\n');
+                    iov[n++] = (struct iovec){(void *)(uintptr_t)(begins ? &l->instead : &space), 1};
                     p++;
                 }
             }
@@ -312,6 +392,31 @@ static inline int64_t ledger_lines_of(const ledger_entry_t *e) {
     return lines;
 }
 
+/* Whole lines among `size` bytes of the entry at the cursor, from `cursor_bytes` on, its last byte not among them. Where
+ * newlines are written as spaces there are none. */
+static inline int64_t ledger_lines_in(const ledger_t *l, size_t size) {
+    const ledger_entry_t *e = ledger_at(l, l->cursor);
+    int64_t lines = 0;
+    if (l->count != LEDGER_COUNT_LINES || !(e->flags & LEDGER_SEVERAL_LINES))
+        return 0;
+    const uint8_t *at = e->payload + l->cursor_bytes, *end = at + size;
+    while (at < end && (at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+        lines++;
+        at++;
+    }
+    return lines;
+}
+
+/* Counting lines: how many whole lines are written, counted on as the mark is. Those of a record that is begun are among
+ * them: the Calculator may have answered them. */
+static inline int64_t ledger_lines_written(const ledger_t *l) { return l->mark + l->begun_lines; }
+
+/* The entry at the cursor is no longer begun. */
+static inline void ledger_unbegin(ledger_t *l) {
+    l->cursor_bytes = 0;
+    l->begun_lines = 0;
+}
+
 /* The entry at the cursor is written; `position` is that of STDIN behind it. */
 static inline void ledger_pass(ledger_t *l, int64_t position) {
     ledger_entry_t *e = ledger_at(l, l->cursor);
@@ -327,7 +432,7 @@ static inline void ledger_pass(ledger_t *l, int64_t position) {
         l->unmarked++;
         break;
     }
-    l->cursor_bytes = 0;
+    ledger_unbegin(l);
     l->cursor++;
 }
 
@@ -345,6 +450,7 @@ static inline int64_t ledger_written(ledger_t *l, size_t bytes, int64_t limit) {
     while (l->cursor < limit) {
         size_t left = ledger_at(l, l->cursor)->line_bytes - l->cursor_bytes;
         if (bytes < left) {
+            l->begun_lines += ledger_lines_in(l, bytes);
             l->cursor_bytes += bytes;
             break;
         }
@@ -439,7 +545,7 @@ static inline ledger_entry_t *ledger_pop(ledger_t *l) {
 static int64_t ledger_restart(ledger_t *l) {
     int64_t again = l->cursor - l->answered + (l->cursor_bytes > 0);
     l->cursor = l->answered;
-    l->cursor_bytes = 0;
+    ledger_unbegin(l);
     l->unmarked = 0;
     for (int64_t i = l->cursor; i < l->tail; i++) {
         ledger_entry_t *e = ledger_at(l, i);
@@ -495,7 +601,7 @@ static inline int64_t ledger_settle_marks(ledger_t *l, int64_t mark) {
 /* What was written, the record that was begun included, counts as done. Returns the sequence number up to which. */
 static inline int64_t ledger_forfeit(ledger_t *l) {
     l->cursor += l->cursor_bytes > 0;
-    l->cursor_bytes = 0;
+    ledger_unbegin(l);
     l->unmarked = 0;
     l->answered = l->cursor;
     l->fence_count = 0;

@@ -2,7 +2,7 @@
 
 cdef extern from "ledger.h" nogil:
     int PARTITION_LOST, PARTITION_OWNED, PARTITION_DRAINING
-    int LEDGER_VOID, LEDGER_DEAD, LEDGER_POISON
+    int LEDGER_VOID, LEDGER_DEAD, LEDGER_POISON, LEDGER_LIKE_MARKER, LEDGER_INNER_NEWLINE
     ctypedef enum newlines_t:
         NEWLINES_SPACE, NEWLINES_SPLIT, NEWLINES_REJECT
     ctypedef enum ledger_count_t:
@@ -29,21 +29,27 @@ cdef extern from "ledger.h" nogil:
         size_t cursor_bytes
         int64_t written, mark, committing, unmarked
         ledger_count_t count
+        int64_t values_changed
         int64_t max_records, max_bytes, bytes
         ledger_partition_t *partitions
         int32_t partition_count
         unsigned fence_count
     int ledger_open(ledger_t *, int64_t, int64_t, ledger_count_t)
+    void ledger_keep_from(ledger_t *, const uint8_t *, size_t)
     void ledger_close(ledger_t *)
     int64_t ledger_room(const ledger_t *)
+    int64_t ledger_batch(const ledger_t *, int64_t)
     ledger_entry_t *ledger_at(const ledger_t *, int64_t)
     bint ledger_owns(const ledger_t *, const ledger_entry_t *)
     void ledger_note_offset(ledger_t *, const ledger_entry_t *)
     ledger_partition_t *ledger_partition(ledger_t *, int32_t)
     int ledger_assign(ledger_t *, int32_t)
     void ledger_drain(ledger_t *, int32_t, int64_t)
+    void ledger_leave(ledger_t *, int64_t)
     void ledger_revoke(ledger_t *, int32_t, int64_t)
     void ledger_append(ledger_t *, void *, const uint8_t *, size_t, size_t, int32_t, int64_t, newlines_t)
+    bint ledger_owns(const ledger_t *, const ledger_entry_t *)
+    void ledger_bury(ledger_t *, ledger_entry_t *, unsigned)
     void ledger_posted(ledger_t *, ledger_entry_t *, int64_t)
     void ledger_acknowledge(ledger_t *, int64_t)
     int64_t ledger_fit(const ledger_t *, int64_t, int64_t, bint, int64_t)
@@ -51,6 +57,7 @@ cdef extern from "ledger.h" nogil:
     void ledger_skip(ledger_t *, int64_t)
     int64_t ledger_written(ledger_t *, size_t, int64_t)
     int64_t ledger_mark(ledger_t *)
+    int64_t ledger_lines_written(const ledger_t *)
     int ledger_answer(ledger_t *, int64_t)
     void ledger_fence(ledger_t *, int64_t)
     int64_t ledger_settle(ledger_t *, int64_t)
@@ -102,14 +109,18 @@ cdef class Ledger:
     cdef ledger_t ledger
     cdef dict values
     cdef newlines_t newlines
+    cdef bytes marker_prefix
     cdef int64_t letters_delivered
 
-    def __cinit__(self, int64_t max_records, int64_t max_bytes, str input_newlines="space", str ack_mode="demand"):
+    def __cinit__(self, int64_t max_records, int64_t max_bytes, str input_newlines="space", str ack_mode="demand",
+                  bytes marker_prefix=b""):
         live_add(LIVE_objects, 1)
         self.values = {}
+        self.marker_prefix = marker_prefix
         self.newlines = ledger_newlines(input_newlines)
         if ledger_open(&self.ledger, max_records, max_bytes, ledger_count(ack_mode)) != 0:
             raise MemoryError
+        ledger_keep_from(&self.ledger, <const uint8_t *><const char *>self.marker_prefix, len(marker_prefix))
 
     def __dealloc__(self):
         ledger_close(&self.ledger)
@@ -120,6 +131,10 @@ cdef class Ledger:
         """How many more records may be taken."""
         return ledger_room(&self.ledger)
 
+    def batch(self, int64_t most) -> int:
+        """How many records, at most so many, to take at once."""
+        return ledger_batch(&self.ledger, most)
+
     @property
     def sequence(self) -> tuple[int, int, int, int]:
         """(head, answered, cursor, tail): the borders of the ledger's zones."""
@@ -129,6 +144,11 @@ cdef class Ledger:
     def in_flight_bytes(self) -> int:
         """Payload and overhead of all records held."""
         return self.ledger.bytes
+
+    @property
+    def values_changed(self) -> int:
+        """Records taken whose line is not what their value is."""
+        return self.ledger.values_changed
 
     @property
     def written_position(self) -> int:
@@ -144,6 +164,10 @@ cdef class Ledger:
         """Write nothing more of the partition from this sequence number on; the rest may still be acknowledged."""
         ledger_drain(&self.ledger, partition, max(self.ledger.cursor, start))
 
+    def leave(self, int64_t start) -> None:
+        """Likewise of all partitions that drain, from this sequence number on: a commit of it failed."""
+        ledger_leave(&self.ledger, max(self.ledger.cursor, start))
+
     def revoke(self, int32_t partition, int64_t start=0) -> None:
         """The partition is gone; its acknowledgements no longer count. What is before ``start`` is still written."""
         ledger_revoke(&self.ledger, partition, max(self.ledger.cursor, start))
@@ -154,15 +178,18 @@ cdef class Ledger:
             return 0
         return self.ledger.partitions[partition].in_flight
 
-    def append(self, int32_t partition, int64_t offset, value: bytes | None) -> None:
-        """A record was taken from Kafka; ValueError if its partition was never assigned or there is no room."""
+    def append(self, int32_t partition, int64_t offset, value: bytes | None, size_t other_bytes=0) -> None:
+        """A record was taken from Kafka; ValueError if its partition was never assigned or there is no room.
+
+        ``other_bytes``: what its key and its headers take.
+        """
         cdef const uint8_t *payload = NULL
         if not 0 <= partition < self.ledger.partition_count or ledger_room(&self.ledger) <= 0:
             raise ValueError("no such partition, or no room")
         self.values[self.ledger.tail] = value
         if value is not None:
             payload = <const uint8_t *><const char *>value
-        ledger_append(&self.ledger, NULL, payload, len(value or b""), 0, partition, offset, self.newlines)
+        ledger_append(&self.ledger, NULL, payload, len(value or b""), other_bytes, partition, offset, self.newlines)
 
     def write(self, size_t limit, int max_iov=1024, int64_t before=INT64_MAX) -> bytes:
         """Write up to ``limit`` bytes to STDIN, of records before a sequence number, and return them."""
@@ -182,6 +209,11 @@ cdef class Ledger:
     def deliver(self, int64_t stdout_position) -> list[tuple[int, int]]:
         """STDOUT is delivered up to a position; return (partition, offset) of the records acknowledged by that."""
         return self.pop_to(ledger_settle(&self.ledger, stdout_position))
+
+    @property
+    def lines_written(self) -> int:
+        """Counting lines: whole lines written, those of a record that is begun among them, counted on as marks are."""
+        return ledger_lines_written(&self.ledger)
 
     def mark(self) -> int:
         """A marker line follows what was written; return its number. Only between two records."""

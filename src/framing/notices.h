@@ -1,6 +1,9 @@
 /* Notices: what the native threads have to tell the Python side. A bounded ring under a lock, and an eventfd that wakes
  * the loop. Any thread may post, librdkafka's own included; one that comes in numbers (a log line, an error, a dropped line)
- * and finds no room is dropped and counted, a change of state has slots kept for it. */
+ * and finds no room is dropped and counted, a change of state has slots kept for it.
+ *
+ * What is posted in a round of the native loop is shown at its end, when the counters are published: who has taken a notice
+ * reads counters that are no older (counters.h). */
 #pragma once
 
 #include <pthread.h>
@@ -11,7 +14,7 @@
 #include <unistd.h>
 
 #define NOTICES 256
-#define NOTICE_TEXT_BYTES 240
+#define NOTICE_TEXT_BYTES 480
 #define NOTICES_FOR_STATE 64 /* slots kept for the changes of state */
 
 typedef enum {
@@ -35,7 +38,9 @@ typedef enum {
     NOTICE_CLEARED, /* all records that were written alone, because one of them ends the Calculator, were answered */
     NOTICE_NOT_ALONE, /* they are written as usual again: where nothing shows a rest, none is known to be answered alone */
     NOTICE_LETTER_REFUSED, /* the dead letter stream does not take a record; code is librdkafka's */
-    NOTICE_CLOSED,         /* the thread is done and its client destroyed */
+    NOTICE_SURVIVED_SUSPECT, /* earlier instances, code of them, ended with this record of a partition first: text says which */
+    NOTICE_SURVIVED_POISON, /* likewise, with it alone: it becomes a dead letter */
+    NOTICE_CLOSED,          /* the thread is done and its client destroyed */
 } notice_kind_t;
 
 typedef struct {
@@ -47,6 +52,8 @@ typedef struct {
 typedef struct {
     pthread_mutex_t lock;
     unsigned first, count;
+    unsigned shown; /* so many of them may be taken */
+    int in_round;
     uint64_t dropped;
     int wake_fd; /* an eventfd, written when there is a notice to take */
     notice_t ring[NOTICES];
@@ -98,18 +105,41 @@ static void notice_post(notices_t *n, notice_kind_t kind, int code, const char *
         slot->code = code;
         snprintf(slot->text, sizeof slot->text, "%s", text);
     }
+    int show = !n->in_round && n->shown < n->count;
+    if (show)
+        n->shown = n->count;
     pthread_mutex_unlock(&n->lock);
-    wake(n->wake_fd);
+    if (show)
+        wake(n->wake_fd);
+}
+
+/* A round begins. */
+static void notices_hold(notices_t *n) {
+    pthread_mutex_lock(&n->lock);
+    n->in_round = 1;
+    pthread_mutex_unlock(&n->lock);
+}
+
+/* It is over, and the counters are published. */
+static void notices_show(notices_t *n) {
+    pthread_mutex_lock(&n->lock);
+    int more = n->shown < n->count;
+    n->in_round = 0;
+    n->shown = n->count;
+    pthread_mutex_unlock(&n->lock);
+    if (more)
+        wake(n->wake_fd);
 }
 
 /* Returns 1 and the oldest notice, or 0. */
 static int notice_take(notices_t *n, notice_t *taken) {
     pthread_mutex_lock(&n->lock);
-    int any = n->count > 0;
+    int any = n->shown > 0;
     if (any) {
         *taken = n->ring[n->first];
         n->first = (n->first + 1) % NOTICES;
         n->count--;
+        n->shown--;
     }
     pthread_mutex_unlock(&n->lock);
     return any;

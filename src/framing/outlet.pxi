@@ -21,7 +21,7 @@ cdef void outlet_look_for_fatal(outlet_t *s, int64_t now_ns) noexcept nogil:
     s.fatal = s.fatal or rdk.fatal_error(s.rk, why, sizeof(why)) != RDK_ERR_NONE
     if s.fatal and s.in_flight + s.letters_flying > 0:
         rdk.purge(s.rk, RDK_PURGE_QUEUE_AND_INFLIGHT | RDK_PURGE_NON_BLOCKING)
-    elif s.fatal and now_ns >= s.call_again_ns:
+    elif s.fatal and now_ns >= s.call_again_ns and not client_disposal_under_way(&s.disposal):
         s.call = CALL_RENEW
 
 
@@ -40,13 +40,16 @@ cdef int outlet_round(outlet_t *s) noexcept nogil:
     cdef int64_t gathered_ns
     cdef bint room
     cdef int i
+    s.begin_owed = False
     outlet_seal_empty(s)
     outlet_serve(s)
     outlet_send_letters(s, now_ns)
     s.letters_full = False
     if s.transactional:
         outlet_transact(s, now_ns)
-    if s.flow == HOLD:
+        if s.call == CALL_EXPLAIN:
+            return 0        # nothing can be sent in this transaction any more
+    if outlet_holds(s):
         room = outlet_flush(s, now_ns)
         while s.to_the_end and not s.ended and s.end - s.begin < s.capacity and outlet_read(s):
             pass
@@ -70,7 +73,7 @@ cdef int outlet_round(outlet_t *s) noexcept nogil:
     elif not room and not s.full:
         s.full_since_ns = now_ns
     s.full = not room
-    progress_hold(&s.progress, s.full or s.flow == HOLD)
+    progress_hold(&s.progress, s.full or outlet_holds(s))
     if s.stopping and ((outlet_undelivered(s) == 0 and not outlet_has_letters(s)) or now_ns >= s.stop_deadline_ns):
         return -1
     if s.transactional:
@@ -89,21 +92,64 @@ cdef int outlet_round(outlet_t *s) noexcept nogil:
     return FULL_WAIT_MS
 
 
-cdef void outlet_destroy_client(rd_kafka_t *rk, rd_kafka_topic_t *rkt, rd_kafka_topic_t *letters_rkt,
-                                rd_kafka_queue_t *main_queue) noexcept nogil:
-    if rkt != NULL:
-        rdk.topic_destroy(rkt)
-    if letters_rkt != NULL:
-        rdk.topic_destroy(letters_rkt)
-    rdk.queue_io_event_enable(main_queue, -1, NULL, 0)
-    rdk.queue_destroy(main_queue)
-    rdk.destroy_flags(rk, 0)
+cdef void outlet_publish(outlet_t *s) noexcept nogil:
+    """Holding the lock: show Python how things are now."""
+    cdef outlet_counters_t now
+    now.lines_read = s.lines_read
+    now.markers_echoed = s.markers_echoed
+    now.bytes_read = s.bytes_read
+    now.lines_delivered = s.lines_delivered
+    now.bytes_produced = s.bytes_produced
+    now.lines_discarded = s.lines_discarded
+    now.lines_oversize = s.lines_oversize
+    now.lines_unproducible = s.lines_unproducible
+    now.lines_abandoned = s.lines_abandoned
+    now.lines_lost = s.lines_lost
+    now.lines_not_json = s.lines_not_json
+    now.lines_repaired = s.lines_repaired
+    now.retries = s.retries
+    now.undelivered = outlet_undelivered(s)
+    now.kept_bytes = outlet_kept(s)
+    now.last_error = s.last_error
+    now.dead_letters_delivered = s.letters_delivered
+    now.dead_letter_error = s.letter_error
+    now.dead_letters_waiting = outlet_letters_waiting(s)
+    now.dead_letters_in_flight = s.letters_flying
+    now.clients_renewed = s.renewals
+    now.transaction_open = s.open
+    now.transactions_committed = s.commits
+    now.transactions_aborted = s.aborts
+    now.lines_since_marker = s.unmarked
+    now.output_full = s.full
+    now.output_full_ns = s.full_ns
+    now.slabs_live = s.delivery.slabs_live
+    now.slab_bytes = s.delivery.slab_bytes
+    now.returned_bytes = s.returned.capacity * sizeof(rd_kafka_message_t)
+    now.key_bytes = keys_held(&s.progress.keys)
+    now.reads = s.reads
+    now.brokers_up = s.client.brokers_up
+    now.notices_dropped = s.client.notices.dropped
+    now.full_since_ns = s.full_since_ns if s.full else 0
+    now.call_since_ns = s.call_since_ns
+    counters_publish(&s.published, <const int64_t *>&now, sizeof(now) // sizeof(int64_t))
+
+
+cdef void outlet_lock(outlet_t *s) noexcept nogil:
+    """By the outlet's thread. Never held round a call that waits."""
+    turnstile_enter_loop(&s.gate)
+    notices_hold(&s.client.notices)
+
+
+cdef void outlet_unlock(outlet_t *s) noexcept nogil:
+    outlet_publish(s)
+    notices_show(&s.client.notices)
+    turnstile_leave(&s.gate)
 
 
 cdef void outlet_close(outlet_t *s) noexcept nogil:
     """Purge what could not be delivered, serve its reports, destroy the client: in that order.
 
-    Nobody who wants a snapshot waits for librdkafka: the gate is open while it works.
+    Nobody who gives an order waits for librdkafka: the lock is not held while it works.
     """
     cdef rd_kafka_t *rk = s.rk
     cdef rd_kafka_topic_t *rkt = s.rkt
@@ -112,27 +158,28 @@ cdef void outlet_close(outlet_t *s) noexcept nogil:
     cdef int i
     rdk.purge(rk, RDK_PURGE_QUEUE_AND_INFLIGHT)
     for i in range(100):
-        turnstile_enter_loop(&s.gate)
+        outlet_lock(s)
         rdk.poll(rk, 0)
-        turnstile_leave(&s.gate)
+        outlet_unlock(s)
         if rdk.outq_len(rk) == 0:
             break
         wait_wake(s.wake_fd, CLOSING_WAIT_MS)
-    turnstile_enter_loop(&s.gate)
+    outlet_lock(s)
     s.lines_abandoned += s.pending_count + s.returned.count
     s.pending_count = 0
     returned_clear(&s.returned)
     outlet_drop_letters(s)
     s.rk = NULL
     s.rkt = s.letters_rkt = NULL
-    turnstile_leave(&s.gate)
+    outlet_unlock(s)
     if s.open:      # readers need not wait for its timeout
         error = rdk.abort_transaction(rk, CALL_TIMEOUT_MS)
         if error != NULL:
             rdk.error_destroy(error)
     outlet_drop_offsets(s)
     live_add(LIVE_lines, s.in_flight + s.letters_flying)
-    outlet_destroy_client(rk, rkt, letters_rkt, s.main_queue)
+    producer_destroy(rk, rkt, letters_rkt, s.main_queue)
+    client_disposal_end(&s.disposal)
 
 
 cdef void outlet_run(outlet_t *s) noexcept nogil:
@@ -140,13 +187,13 @@ cdef void outlet_run(outlet_t *s) noexcept nogil:
     cdef int timeout_ms
     prctl(PR_SET_NAME, b"outlet")        # for top -H and its like
     while True:
-        turnstile_enter_loop(&s.gate)
+        outlet_lock(s)
         timeout_ms = outlet_round(s)
         waits[0].fd = s.wake_fd
         waits[0].events = POLLIN
-        waits[1].fd = s.progress.fd if s.flow != HOLD and not s.full and not s.ended else -1
+        waits[1].fd = s.progress.fd if not outlet_holds(s) and not s.full and not s.ended else -1
         waits[1].events = POLLIN
-        turnstile_leave(&s.gate)
+        outlet_unlock(s)
         if timeout_ms < 0:
             break
         if s.call != CALL_NONE:
@@ -157,6 +204,32 @@ cdef void outlet_run(outlet_t *s) noexcept nogil:
             drain_wakes(s.wake_fd)
     outlet_close(s)
     notice_post(&s.client.notices, NOTICE_CLOSED, 0, b"")
+
+
+cdef void outlet_free(outlet_t *s) noexcept nogil:
+    if s.delivery.ring != NULL:
+        delivery_close(&s.delivery)
+    envelope_free(&s.env)
+    free(s.buffer)
+    free(s.pending)
+    returned_clear(&s.returned)
+    keys_close(&s.progress.keys)
+    free(s.key)
+    free(s.partitions.loads)
+    progress_detach(&s.progress)
+    close_if_open(s.wake_fd)
+    close_if_open(s.client.notices.wake_fd)
+    free(s)
+    live_add(LIVE_objects, -1)
+
+
+cdef void *outlet_dispose(void *opaque) noexcept nogil:
+    """Of one that never ran. The client's threads may use what is freed until it is destroyed."""
+    cdef outlet_t *s = <outlet_t *>opaque
+    outlet_drop_letters(s)
+    producer_destroy(s.rk, s.rkt, s.letters_rkt, s.main_queue)
+    outlet_free(s)
+    return NULL
 
 
 cdef double number_in(dict config, str name, double default) except? -1:
@@ -233,69 +306,41 @@ cdef class Outlet:
         s.transactional = transactional
         s.at_most_once = at_most_once
         self.config = config
-        self.make_client()
+        self.make_client(&s.rk, &s.main_queue)
+        s.client.brokers_up = -1
+        outlet_publish(s)
 
-    cdef int make_client(self) except -1:
+    cdef int make_client(self, rd_kafka_t **rk, rd_kafka_queue_t **main_queue) except -1:
         cdef outlet_t *s = self.s
-        s.rk = client_new(
+        rk[0] = client_new(
             RDK_PRODUCER, {**self.config, "linger.ms": HAND_OVER_MS}, &s.client, on_delivery, NULL, NULL)
-        s.main_queue = rdk.queue_get_main(s.rk)
-        rdk.queue_io_event_enable(s.main_queue, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
+        main_queue[0] = rdk.queue_get_main(rk[0])
+        rdk.queue_io_event_enable(main_queue[0], s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
         return 0
 
-    cdef void renew_client(self) noexcept:
-        """Replace the client after a fatal error: nothing of it is under way. At the gate; it takes a moment."""
-        cdef outlet_t *s = self.s
-        cdef rd_kafka_t *rk = s.rk
-        cdef rd_kafka_topic_t *rkt = s.rkt
-        cdef rd_kafka_topic_t *letters_rkt = s.letters_rkt
-        cdef rd_kafka_queue_t *main_queue = s.main_queue
+    cdef bint make_next_client(self, rd_kafka_t **rk, rd_kafka_queue_t **main_queue) noexcept:
+        """Returns False, and says why, if librdkafka makes none now."""
         try:
-            self.make_client()
+            self.make_client(rk, main_queue)
         except ValueError as error:
-            s.call_again_ns = monotonic_ns() + CALL_RETRY_MS * <int64_t>1000000
-            notice_post(&s.client.notices, NOTICE_ERROR, RDK_ERR__FATAL, str(error).encode())
-            return
-        s.rkt = partition_topic_new(s.rk, self.topic, s.propagate_key) if rkt != NULL else NULL
-        s.letters_rkt = rdk.topic_new(s.rk, self.dead_letter_topic, NULL) if letters_rkt != NULL else NULL
-        partitions_forget(&s.partitions)
-        with nogil:
-            outlet_destroy_client(rk, rkt, letters_rkt, main_queue)
-        s.renewals += 1
-        if s.transactional:
-            s.aborts += s.open
-            progress_open_transaction(&s.progress, False)
-        else:
-            outlet_end_groups(s)
-            s.retry_at_ns = monotonic_ns() + RETRY_MS * <int64_t>1000000    # should every client end like this one
-        s.fatal = s.ready = s.open = s.aborting = False
+            notice_post(&self.s.client.notices, NOTICE_ERROR, RDK_ERR__FATAL, str(error).encode())
+            return False
+        return True
 
     def __dealloc__(self):
-        if self.s != NULL:
-            if self.s.rk != NULL:       # it never ran
-                with nogil:
-                    outlet_drop_letters(self.s)
-                    outlet_destroy_client(self.s.rk, self.s.rkt, self.s.letters_rkt, self.s.main_queue)
-            if self.s.delivery.ring != NULL:
-                delivery_close(&self.s.delivery)
-            envelope_free(&self.s.env)
-            free(self.s.buffer)
-            free(self.s.pending)
-            returned_clear(&self.s.returned)
-            keys_close(&self.s.progress.keys)
-            free(self.s.key)
-            free(self.s.partitions.loads)
-            progress_detach(&self.s.progress)
-            close_if_open(self.s.wake_fd)
-            close_if_open(self.s.client.notices.wake_fd)
-            free(self.s)
-            live_add(LIVE_objects, -1)
+        if self.s == NULL:
+            return
+        if self.s.rk == NULL:
+            outlet_free(self.s)
+        else:                   # it never ran
+            dispose_in_background(outlet_dispose, self.s)
 
     cdef void enter(self) noexcept:
         with nogil:
             turnstile_enter_caller(&self.s.gate)
 
     cdef void leave(self) noexcept:
+        outlet_publish(self.s)
         turnstile_leave(&self.s.gate)
         wake(self.s.wake_fd)
 
@@ -371,6 +416,8 @@ cdef class Outlet:
         self.enter()
         s.ended = s.ended_told = s.to_the_end = False
         s.unmarked = 0
+        s.first_owed = True
+        surplus_begin(&s.progress.surplus)
         if s.begin == s.end:
             s.skipping = False      # else the end of a line over the limit is still in the buffer
         s.seal_owed = True
@@ -462,7 +509,7 @@ cdef class Outlet:
         self.enter()
         state = cut_state(&self.s.progress.cut)
         if state != CUT_OFFSETS and state != CUT_COMMITTED and state != CUT_VOID:
-            # The outlet's thread waits at the gate; the inlet's may move it on meanwhile, and nothing comes of that.
+            # The outlet's thread waits for the lock; the inlet's may move it on meanwhile, and nothing comes of that.
             while not cut_move(&self.s.progress.cut, state, CUT_VOID):
                 state = cut_state(&self.s.progress.cut)
             outlet_fail(self.s, 0, b"")
@@ -490,44 +537,15 @@ cdef class Outlet:
         return take_notices(&self.s.client.notices)
 
     def snapshot(self) -> dict[str, int]:
-        """Counters since the outlet was made, and what is under way now."""
-        cdef outlet_t *s = self.s
-        self.enter()
-        taken = {
-            "lines_read": s.lines_read,
-            "markers_echoed": s.markers_echoed,
-            "bytes_read": s.bytes_read,
-            "lines_delivered": s.lines_delivered,
-            "bytes_produced": s.bytes_produced,
-            "lines_discarded": s.lines_discarded,
-            "lines_oversize": s.lines_oversize,
-            "lines_unproducible": s.lines_unproducible,
-            "lines_abandoned": s.lines_abandoned,
-            "lines_lost": s.lines_lost,
-            "lines_not_json": s.lines_not_json,
-            "lines_repaired": s.lines_repaired,
-            "retries": s.retries,
-            "undelivered": outlet_undelivered(s),
-            "kept_bytes": outlet_kept(s),
-            "last_error": s.last_error,
-            "dead_letters_delivered": s.letters_delivered,
-            "dead_letter_error": s.letter_error,
-            "dead_letters_waiting": outlet_letters_waiting(s),
-            "clients_renewed": s.renewals,
-            "call_ms": (monotonic_ns() - s.call_since_ns) // 1000000 if s.call_since_ns != 0 else 0,
-            "transaction_open": s.open,
-            "transactions_committed": s.commits,
-            "transactions_aborted": s.aborts,
-            "lines_since_marker": s.unmarked,
-            "output_full": s.full,
-            "output_full_ns": s.full_ns + (monotonic_ns() - s.full_since_ns if s.full else 0),
-            "slabs_live": s.delivery.slabs_live,
-            "slab_bytes": s.delivery.slab_bytes,
-            "returned_bytes": s.returned.capacity * sizeof(rd_kafka_message_t),
-            "key_bytes": keys_held(&s.progress.keys),
-            "reads": s.reads,
-            "brokers_up": s.client.brokers_up,
-            "notices_dropped": s.client.notices.dropped,
-        }
-        turnstile_leave(&s.gate)
+        """Counters since the outlet was made, and what is under way; as the last round or order left them.
+
+        From any thread, without waiting.
+        """
+        cdef outlet_counters_t now
+        counters_read(&self.s.published, <int64_t *>&now, sizeof(now) // sizeof(int64_t))
+        cdef dict taken = now
+        since_ns = taken.pop("full_since_ns")
+        taken["output_full_ns"] += monotonic_ns() - since_ns if since_ns else 0
+        since_ns = taken.pop("call_since_ns")
+        taken["call_ms"] = (monotonic_ns() - since_ns) // 1000000 if since_ns else 0
         return taken

@@ -161,6 +161,25 @@ cdef void *outlet_key_of(const rd_kafka_message_t *m) noexcept nogil:
     return NULL if m.key == NULL else <uint8_t *>m.payload + m.len
 
 
+cdef void outlet_note_lines(outlet_t *s, size_t at, int64_t mark) noexcept nogil:
+    """The lines in buffer[at:begin] were framed, the first behind this mark: note those that explain a broken rule."""
+    cdef int64_t surplus = progress_lines_written(&s.progress) + 1
+    cdef const uint8_t *newline
+    if s.progress.marker.size > 0 or (not s.first_owed and not mark < surplus <= s.mark):
+        return
+    while at < s.begin:
+        newline = kernels.find_newline(s.buffer + at, s.begin - at)
+        if newline == NULL:     # cannot be
+            return
+        mark += 1
+        if mark == surplus:
+            surplus_note(&s.progress.surplus, mark, s.buffer + at, newline - (s.buffer + at))
+        if s.first_owed and outlet_position(s, at) >= s.kept_until:
+            s.first_owed = False
+            surplus_note_first(&s.progress.surplus, s.buffer + at, newline - (s.buffer + at))
+        at = newline - s.buffer + 1
+
+
 cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
     """Take every whole line out of the buffer. Returns False when it stopped for want of room."""
     if s.abandoning:        # what is purged now must not take new lines with it
@@ -169,7 +188,7 @@ cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
     cdef size_t next_begin, first_begin
     cdef bint room = True
     cdef batch_t *batch
-    cdef int64_t marker
+    cdef int64_t marker, first_mark
     cdef int framed
     while room:
         if (not outlet_flush(s, now_ns) and outlet_is_burst(s)) or not outlet_may_frame(s):
@@ -177,6 +196,7 @@ cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
         if batch_open(&s.delivery) == NULL:     # before a line is taken: dropped lines move the position too
             return False
         first_begin = s.begin
+        first_mark = s.mark
         framed = 0
         while framed < LINES_AT_ONCE and not outlet_is_burst(s):
             framed += 1
@@ -205,6 +225,7 @@ cdef bint outlet_frame(outlet_t *s, int64_t now_ns) noexcept nogil:
             s.unmarked += 1
         if s.begin == first_begin:
             break
+        outlet_note_lines(s, first_begin, first_mark)      # before the inlet hears of them
         batch = batch_open(&s.delivery)
         if batch != NULL:       # NULL: a change of slab has sealed the last free one
             batch_seal(batch, outlet_position(s, s.begin), s.mark)

@@ -52,9 +52,22 @@ cdef enum:
     PRODUCE = 2
 
 
+# What Python sees of it, all in one moment between two rounds.
+cdef struct outlet_counters_t:
+    int64_t lines_read, markers_echoed, bytes_read, lines_delivered, bytes_produced, lines_discarded, lines_oversize
+    int64_t lines_unproducible, lines_abandoned, lines_lost, lines_not_json, lines_repaired, retries
+    int64_t undelivered, kept_bytes, last_error
+    int64_t dead_letters_delivered, dead_letter_error, dead_letters_waiting, dead_letters_in_flight
+    int64_t clients_renewed, transaction_open, transactions_committed, transactions_aborted, lines_since_marker
+    int64_t output_full, output_full_ns, slabs_live, slab_bytes, returned_bytes, key_bytes, reads, brokers_up
+    int64_t notices_dropped
+    int64_t full_since_ns, call_since_ns        # become output_full_ns and call_ms when they are looked at
+
+
 cdef struct outlet_t:
     client_t client                 # first: callbacks find it through the client's opaque
     turnstile_t gate
+    counters_t published        # an outlet_counters_t
     progress_t progress
     delivery_t delivery
     rd_kafka_t *rk
@@ -83,6 +96,7 @@ cdef struct outlet_t:
     size_t capacity, begin, scanned, end
     size_t dropped                  # bytes behind a line in the buffer that were read and are not in it any more
     int64_t kept_until              # position: lines before it are of runs that are over
+    bint first_owed                 # the first line of this run was not framed yet
     bint seal_owed                  # all that was read is done with, and delivery has not been told
     bint ended, ended_told          # EOF was read; the notice of it was posted
     bint to_the_end                 # the Calculator is gone: read the rest into the buffer, even on HOLD
@@ -107,6 +121,7 @@ cdef struct outlet_t:
     bint stopping, abandoning
     bint fatal                      # an error after which only a new client goes on
     void *owner                     # the Outlet, which makes it
+    client_disposal_t disposal      # of the one before it
     int64_t renewals
     int call                        # of librdkafka, to be made between two rounds
     int64_t call_since_ns           # it has been under way since; 0: none is
@@ -115,6 +130,7 @@ cdef struct outlet_t:
     # exactly-once, see outlet_transaction.pxi
     bint transactional
     bint ready, open, aborting, offsets_sent
+    bint begin_owed                 # something waits for a transaction to be open
     bint refusal_noted              # of the open transaction
     refused_t refused               # lines that are not offered again
     refused_t refused_letters       # and dead letters of lines

@@ -1,7 +1,8 @@
 # Exactly-once, the outlet's part: lines and offsets are committed together, or not at all. See cut.h.
 #
-# librdkafka's transaction calls wait for the broker, so they are made between two rounds, with the gate open; a round
-# decides which (`call`), and what it answered is dealt with at the gate again.
+# librdkafka's transaction calls wait for the broker, or for its main thread, which may wait for one that looks a name
+# up. So they are made between two rounds, without the lock; a round decides which (`call`), and what it answered is
+# dealt with holding the lock again.
 
 cdef enum:
     CALL_NONE = 0
@@ -9,6 +10,8 @@ cdef enum:
     CALL_COMMIT = 2
     CALL_ABORT = 3
     CALL_RENEW = 4                  # a fatal error: only a new client goes on
+    CALL_BEGIN = 5
+    CALL_EXPLAIN = 6                # why the transaction is lost
     CALL_TIMEOUT_MS = 1000          # such a call goes on where it stopped when it is made again
     OFFSETS_TIMEOUT_MS = 5000       # but this one does not: a coordinator that moves needs its time, or costs a run
     CALL_RETRY_MS = 100
@@ -20,10 +23,21 @@ cdef bint outlet_may_end(const outlet_t *s, int state) noexcept nogil:
     return state == CUT_ANYWHERE or s.progress.marker.size == 0 or s.unmarked == 0
 
 
+cdef bint outlet_holds(outlet_t *s) noexcept nogil:
+    """Do lines stay in the pipe? Not those up to the next marker, if others before it are in the open transaction.
+
+    It could not end before, would time out in a pause that is longer, and cost a run of the Calculator.
+    """
+    return s.flow == HOLD and not (s.transactional and s.open and s.unmarked > 0 and s.progress.marker.size > 0
+                                   and s.rkt != NULL and not s.fatal and not s.aborting)
+
+
 cdef bint outlet_may_frame(outlet_t *s) noexcept nogil:
     cdef int state
     if not s.transactional:
         return True
+    if outlet_holds(s):
+        return False
     state = cut_state(&s.progress.cut)
     if state == CUT_VOID:
         return True         # and what is framed is dropped
@@ -80,18 +94,9 @@ cdef void outlet_drop_offsets(outlet_t *s) noexcept nogil:
 
 
 cdef bint outlet_begin(outlet_t *s) noexcept nogil:
-    """Make sure a transaction is open."""
-    cdef void *error
-    if s.open:
-        return True
-    error = rdk.begin_transaction(s.rk)
-    if error != NULL:
-        outlet_call_failed(s, error)
-        return False
-    s.open = True
-    s.refusal_noted = False
-    progress_open_transaction(&s.progress, True)
-    return True
+    """Whether a transaction is open; if not, the next call opens one."""
+    s.begin_owed = not s.open
+    return s.open
 
 
 cdef void outlet_call_failed(outlet_t *s, void *error) noexcept nogil:
@@ -114,23 +119,27 @@ cdef void outlet_call_failed(outlet_t *s, void *error) noexcept nogil:
     rdk.error_destroy(error)
 
 
-cdef void outlet_lose(outlet_t *s) noexcept nogil:
+cdef bint outlet_says_why(const outlet_t *s) noexcept nogil:
+    """Does what came back of the lost transaction say why? What librdkafka purged does not."""
+    return s.lost_code != RDK_ERR__PURGE_QUEUE and s.lost_code != RDK_ERR__PURGE_INFLIGHT
+
+
+cdef void outlet_lose(outlet_t *s, void *error) noexcept nogil:
     """Lines of the open transaction came back: it is lost.
 
-    What librdkafka purged says nothing of why it did. A call that the failed transaction does not allow does.
+    ``error``: of a call that the failed transaction does not allow, or NULL; it is destroyed.
     """
     cdef char why[200]
     cdef int code = s.lost_code
-    cdef void *error = NULL
     snprintf(why, sizeof(why), "%s", rdk.err2str(code))
-    if code == RDK_ERR__PURGE_QUEUE or code == RDK_ERR__PURGE_INFLIGHT:
-        error = rdk.begin_transaction(s.rk)
     if error != NULL:
         if rdk.error_txn_requires_abort(error) or rdk.error_is_fatal(error):
             code = rdk.error_code(error)
             snprintf(why, sizeof(why), "%s", rdk.error_string(error))
         rdk.error_destroy(error)
-    outlet_fail(s, code, why)
+    s.lost_code = 0
+    if s.open and not s.aborting:       # else it was given up during the call
+        outlet_fail(s, code, why)
 
 
 cdef void outlet_transact(outlet_t *s, int64_t now_ns) noexcept nogil:
@@ -142,13 +151,16 @@ cdef void outlet_transact(outlet_t *s, int64_t now_ns) noexcept nogil:
         outlet_fail(s, 0, cut.why)
         state = CUT_VOID
     elif s.lost_code != 0 and s.open and not s.aborting:
-        outlet_lose(s)
+        if not outlet_says_why(s):
+            s.call = CALL_EXPLAIN
+            return
+        outlet_lose(s, NULL)
         state = CUT_VOID
     s.lost_code = 0
     if now_ns < s.call_again_ns:
         return
     if s.fatal:
-        if s.in_flight + s.letters_flying == 0:
+        if s.in_flight + s.letters_flying == 0 and not client_disposal_under_way(&s.disposal):
             s.call = CALL_RENEW
     elif not s.ready:
         s.call = CALL_INIT
@@ -158,25 +170,68 @@ cdef void outlet_transact(outlet_t *s, int64_t now_ns) noexcept nogil:
         elif s.in_flight + s.letters_flying == 0:       # so that the call has no delivery reports to serve
             s.call = CALL_ABORT
     elif state == CUT_OFFSETS:
-        if outlet_begin(s):
-            s.call = CALL_COMMIT
+        s.call = CALL_COMMIT if s.open else CALL_BEGIN
     elif (state == CUT_ASKED or state == CUT_ANYWHERE) and outlet_may_end(s, state) and outlet_undelivered(s) == 0 \
             and not outlet_has_letters(s):
         cut.mark = s.mark
         if cut_move(cut, state, CUT_DELIVERED):
             progress_wake_inlet(&s.progress)
+    elif s.begin_owed and not s.open:
+        s.call = CALL_BEGIN
+
+
+cdef void outlet_renew(outlet_t *s) noexcept nogil:
+    """Replace the client after a fatal error: nothing of it is under way. The lock is held for the change alone."""
+    cdef rd_kafka_t *rk = NULL
+    cdef rd_kafka_queue_t *main_queue = NULL
+    cdef bint made
+    with gil:
+        made = (<Outlet>s.owner).make_next_client(&rk, &main_queue)
+    outlet_lock(s)
+    if not made:
+        s.call_again_ns = monotonic_ns() + CALL_RETRY_MS * <int64_t>1000000
+        outlet_unlock(s)
+        return
+    client_disposal_end(&s.disposal)        # it is over
+    s.disposal.client = s.rk
+    s.disposal.topic = s.rkt
+    s.disposal.letters_topic = s.letters_rkt
+    s.disposal.main_queue = s.main_queue
+    s.rk = rk
+    s.main_queue = main_queue
+    if s.rkt != NULL:
+        s.rkt = partition_topic_new(rk, rdk.topic_name(s.rkt), s.propagate_key)
+    if s.letters_rkt != NULL:
+        s.letters_rkt = rdk.topic_new(rk, rdk.topic_name(s.letters_rkt), NULL)
+    partitions_forget(&s.partitions)
+    s.client.brokers_up = -1
+    s.renewals += 1
+    if s.transactional:
+        s.aborts += s.open
+        progress_open_transaction(&s.progress, False)
+    else:
+        outlet_end_groups(s)
+        s.retry_at_ns = monotonic_ns() + RETRY_MS * <int64_t>1000000    # should every client end like this one
+    s.fatal = s.ready = s.open = s.aborting = False
+    outlet_unlock(s)
+    client_disposal_begin(&s.disposal, s.wake_fd)
 
 
 cdef void outlet_make_call(outlet_t *s) noexcept nogil:
-    """Outside the gate: nobody who gives an order or wants a snapshot waits for the broker."""
+    """Without the lock: nobody who gives an order waits for the broker."""
     cdef cut_t *cut = &s.progress.cut
     cdef int call = s.call
     cdef void *error = NULL
-    turnstile_enter_loop(&s.gate)
+    if call == CALL_RENEW:
+        outlet_renew(s)
+        return
+    outlet_lock(s)
     s.call_since_ns = monotonic_ns()
-    turnstile_leave(&s.gate)
+    outlet_unlock(s)
     if call == CALL_INIT:
         error = rdk.init_transactions(s.rk, CALL_TIMEOUT_MS)
+    elif call == CALL_BEGIN or call == CALL_EXPLAIN:
+        error = rdk.begin_transaction(s.rk)
     elif call == CALL_ABORT:
         error = rdk.abort_transaction(s.rk, CALL_TIMEOUT_MS)
     elif call == CALL_COMMIT:
@@ -186,16 +241,19 @@ cdef void outlet_make_call(outlet_t *s) noexcept nogil:
             s.offsets_sent = error == NULL
         if error == NULL:
             error = rdk.commit_transaction(s.rk, CALL_TIMEOUT_MS)
-    turnstile_enter_loop(&s.gate)
+    outlet_lock(s)
     s.call_since_ns = 0
-    if error != NULL:
+    if call == CALL_EXPLAIN:
+        outlet_lose(s, error)
+    elif error != NULL:
         outlet_call_failed(s, error)
     elif call == CALL_INIT:
         s.ready = True
         s.last_error = 0
-    elif call == CALL_RENEW:
-        with gil:
-            (<Outlet>s.owner).renew_client()
+    elif call == CALL_BEGIN:
+        s.open = True
+        s.refusal_noted = False
+        progress_open_transaction(&s.progress, True)
     else:
         s.open = False
         progress_open_transaction(&s.progress, False)
@@ -209,4 +267,4 @@ cdef void outlet_make_call(outlet_t *s) noexcept nogil:
             outlet_drop_offsets(s)
             cut_move(cut, CUT_OFFSETS, CUT_COMMITTED)
             progress_wake_inlet(&s.progress)
-    turnstile_leave(&s.gate)
+    outlet_unlock(s)

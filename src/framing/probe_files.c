@@ -43,17 +43,17 @@ ssize_t probe_read(const char *proc, pid_t pid, pid_t tid, const char *name, cha
     return probe_read_path(path.text, buffer, size);
 }
 
-ssize_t probe_read_link(const char *proc, pid_t pid, const char *name, char *buffer, size_t size) {
-    probe_path_t path = probe_path(proc, pid, 0, name);
+ssize_t probe_read_link(const char *proc, pid_t pid, pid_t tid, const char *name, char *buffer, size_t size) {
+    probe_path_t path = probe_path(proc, pid, tid, name);
     ssize_t n = readlink(path.text, buffer, size - 1);
     buffer[n < 0 ? 0 : n] = '\0';
     return n;
 }
 
-int probe_read_memory(const char *proc, pid_t pid, uint64_t address, void *buffer, size_t size) {
+int probe_read_memory(const char *proc, pid_t pid, pid_t tid, uint64_t address, void *buffer, size_t size) {
     if (address > INT64_MAX - size)
         return -1;
-    probe_path_t path = probe_path(proc, pid, 0, "mem");
+    probe_path_t path = probe_path(proc, pid, tid, "mem");
     int fd = open(path.text, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -1;

@@ -17,9 +17,9 @@ ssize_t probe_read_path(const char *path, char *buffer, size_t size);
 ssize_t probe_read(const char *proc, pid_t pid, pid_t tid, const char *name, char *buffer, size_t size);
 
 /* Where a link leads to, NUL-terminated; the same result. */
-ssize_t probe_read_link(const char *proc, pid_t pid, const char *name, char *buffer, size_t size);
+ssize_t probe_read_link(const char *proc, pid_t pid, pid_t tid, const char *name, char *buffer, size_t size);
 
 /* ``size`` bytes of a process's memory from ``address`` on: 0, or -1. */
-int probe_read_memory(const char *proc, pid_t pid, uint64_t address, void *buffer, size_t size);
+int probe_read_memory(const char *proc, pid_t pid, pid_t tid, uint64_t address, void *buffer, size_t size);
 
 int64_t probe_clock_ns(void);

@@ -14,21 +14,25 @@
 #define SURVEY_FDS_MAX 4096
 #define WRITER_SURVEY_AGE_NS 1000000000
 #define SOCKET_TABLE_BYTES_MAX (1 << 20)
+#define SOCKET_AGE_NS 2000000000
+#define TABLE_SHARE 100
 
-bool probe_descriptor(const calculator_probe_t *probe, pid_t pid, int fd, link_kind_t *kind, uint64_t *inode) {
+bool probe_descriptor(const calculator_probe_t *probe, const probe_process_t *process, int fd, link_kind_t *kind,
+                      uint64_t *inode) {
     char name[32], target[128];
     snprintf(name, sizeof name, "fd/%d", fd);
-    if (probe_read_link(probe->proc, pid, name, target, sizeof target) <= 0)
+    if (probe_read_link(probe->proc, process->pid, process->live_thread, name, target, sizeof target) <= 0)
         return false;
     *kind = parse_link(target, inode);
     return true;
 }
 
-bool probe_open_mode(const calculator_probe_t *probe, pid_t pid, int fd, probe_open_mode_t *mode) {
+bool probe_open_mode(const calculator_probe_t *probe, const probe_process_t *process, int fd, probe_open_mode_t *mode) {
     char name[32], text[512];
     uint64_t flags;
     snprintf(name, sizeof name, "fdinfo/%d", fd);
-    if (probe_read(probe->proc, pid, 0, name, text, sizeof text) <= 0 || !parse_field(text, "flags:", 8, &flags))
+    if (probe_read(probe->proc, process->pid, process->live_thread, name, text, sizeof text) <= 0 ||
+        !parse_field(text, "flags:", 8, &flags))
         return false;
     mode->reads = (flags & O_ACCMODE) != O_WRONLY;
     mode->writes = (flags & O_ACCMODE) != O_RDONLY;
@@ -42,13 +46,13 @@ static uint64_t hash_bytes(uint64_t hash, const char *bytes, size_t count) { /* 
     return hash;
 }
 
-static uint64_t image_of(const calculator_probe_t *probe, pid_t pid) {
+static uint64_t image_of(const calculator_probe_t *probe, const probe_process_t *process) {
     char text[4096];
     uint64_t hash = 0xcbf29ce484222325u;
-    ssize_t n = probe_read_link(probe->proc, pid, "exe", text, sizeof text);
+    ssize_t n = probe_read_link(probe->proc, process->pid, process->live_thread, "exe", text, sizeof text);
     if (n > 0)
         hash = hash_bytes(hash, text, (size_t)n);
-    n = probe_read(probe->proc, pid, 0, "cmdline", text, sizeof text);
+    n = probe_read(probe->proc, process->pid, process->live_thread, "cmdline", text, sizeof text);
     if (n > 0)
         hash = hash_bytes(hash, text, (size_t)n);
     return hash;
@@ -73,10 +77,10 @@ static void add_link(probe_process_t *process, uint64_t inode, int fd, bool read
 }
 
 /* Calls ``line`` for each line of a socket table until it returns false. Returns whether the table was read to its end. */
-static bool each_socket(const calculator_probe_t *probe, pid_t pid, const char *table,
+static bool each_socket(const calculator_probe_t *probe, const probe_process_t *process, const char *table,
                         bool (*parse)(const char *, socket_line_t *), bool (*met)(void *, const socket_line_t *),
                         void *context) {
-    probe_path_t path = probe_path(probe->proc, pid, 0, table);
+    probe_path_t path = probe_path(probe->proc, process->pid, process->live_thread, table);
     int fd = open(path.text, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return false;
@@ -126,7 +130,7 @@ void probe_survey(const calculator_probe_t *probe, probe_process_t *process, int
     process->surveyed_ns = now_ns;
     process->links_unknown = false;
     process->link_count = process->stdin_fd_count = 0;
-    probe_path_t path = probe_path(probe->proc, process->pid, 0, "fd");
+    probe_path_t path = probe_path(probe->proc, process->pid, process->live_thread, "fd");
     DIR *descriptors = opendir(path.text);
     if (descriptors == NULL) {
         process->links_unknown = true;
@@ -145,17 +149,17 @@ void probe_survey(const calculator_probe_t *probe, probe_process_t *process, int
             process->links_unknown = true;
             break;
         }
-        if (!probe_descriptor(probe, process->pid, fd, &kind, &inode)) {
+        if (!probe_descriptor(probe, process, fd, &kind, &inode)) {
             process->links_unknown |= errno == EACCES || errno == EPERM;
             continue;
         }
         probe_open_mode_t mode = {true, true, false};
         if (kind == LINK_PIPE && inode == probe->stdio[0]) {
-            if (probe_open_mode(probe, process->pid, fd, &mode) && mode.reads &&
+            if (probe_open_mode(probe, process, fd, &mode) && mode.reads &&
                 process->stdin_fd_count < PROBE_STDIN_FDS_MAX)
                 process->stdin_fds[process->stdin_fd_count++] = fd;
         } else if (kind == LINK_PIPE && !is_ours(probe, inode)) {
-            probe_open_mode(probe, process->pid, fd, &mode);
+            probe_open_mode(probe, process, fd, &mode);
             add_link(process, inode, fd, mode.reads, mode.writes);
         } else if (kind == LINK_TERMINAL) {
             add_link(process, LINK_INODE_TERMINAL, fd, true, true);
@@ -169,13 +173,13 @@ void probe_survey(const calculator_probe_t *probe, probe_process_t *process, int
     closedir(descriptors);
     if (socket_count > 0) {
         unnamed_t search = {sockets, socket_count, false};
-        if (!each_socket(probe, process->pid, "net/unix", parse_unix_socket, met_unix, &search) || many_sockets)
+        if (!each_socket(probe, process, "net/unix", parse_unix_socket, met_unix, &search) || many_sockets)
             search.unnamed = true;
         if (search.unnamed)
             add_link(process, LINK_INODE_UNNAMED_SOCKET, -1, true, true);
     }
     if (process->stdin_fd_count > 0)
-        process->image = image_of(probe, process->pid);
+        process->image = image_of(probe, process);
 }
 
 bool probe_shares(const probe_process_t *one, const probe_process_t *other) {
@@ -212,22 +216,41 @@ probe_writer_t probe_writer(calculator_probe_t *probe, probe_process_t *process,
 
 typedef struct {
     uint64_t inode;
-    bool listens;
+    bool met, listens;
 } listening_t;
 
 static bool met_listening(void *context, const socket_line_t *socket) {
     listening_t *search = context;
-    if (socket->inode == search->inode)
-        search->listens = socket->listens;
-    return socket->inode != search->inode;
+    search->met = socket->inode == search->inode;
+    search->listens = search->met && socket->listens;
+    return !search->met;
 }
 
-bool probe_socket_listens(const calculator_probe_t *probe, pid_t pid, uint64_t inode) {
-    listening_t search = {inode, false};
-    each_socket(probe, pid, "net/tcp", parse_tcp_socket, met_listening, &search);
-    if (!search.listens)
-        each_socket(probe, pid, "net/tcp6", parse_tcp_socket, met_listening, &search);
-    if (!search.listens)
-        each_socket(probe, pid, "net/unix", parse_unix_socket, met_listening, &search);
+/* Answers are kept, and one part in TABLE_SHARE of the time is given to tables at most: until then it is taken for one that
+ * does not listen, which never makes an idle process of a working one. */
+bool probe_socket_listens(calculator_probe_t *probe, const probe_process_t *process, uint64_t inode) {
+    int64_t now_ns = probe_clock_ns();
+    const int places = (int)(sizeof probe->sockets / sizeof probe->sockets[0]);
+    probe_socket_t *known = NULL;
+    for (int i = 0; i < places && known == NULL; i++)
+        if (probe->sockets[i].inode == inode)
+            known = &probe->sockets[i];
+    if (known != NULL && (known->listens || now_ns - known->asked_ns < SOCKET_AGE_NS))
+        return known->listens;
+    if (probe->table_read_ns != 0 && now_ns - probe->table_read_ns < TABLE_SHARE * probe->table_cost_ns)
+        return false;
+    if (known == NULL) {
+        known = &probe->sockets[probe->next_socket];
+        probe->next_socket = (probe->next_socket + 1) % places;
+    }
+    listening_t search = {inode, false, false};
+    each_socket(probe, process, "net/unix", parse_unix_socket, met_listening, &search);
+    if (!search.met)
+        each_socket(probe, process, "net/tcp", parse_tcp_socket, met_listening, &search);
+    if (!search.met)
+        each_socket(probe, process, "net/tcp6", parse_tcp_socket, met_listening, &search);
+    probe->table_read_ns = probe_clock_ns();
+    probe->table_cost_ns = probe->table_read_ns - now_ns;
+    *known = (probe_socket_t){inode, probe->table_read_ns, search.listens};
     return search.listens;
 }

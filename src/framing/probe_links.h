@@ -12,13 +12,14 @@
 void probe_survey(const calculator_probe_t *probe, probe_process_t *process, int64_t age_ns);
 
 /* What one descriptor is. false: it is not open, or may not be looked at. */
-bool probe_descriptor(const calculator_probe_t *probe, pid_t pid, int fd, link_kind_t *kind, uint64_t *inode);
+bool probe_descriptor(const calculator_probe_t *probe, const probe_process_t *process, int fd, link_kind_t *kind,
+                      uint64_t *inode);
 
 /* Open for reading, for writing, without blocking. false: not known. */
 typedef struct {
     bool reads, writes, nonblocking;
 } probe_open_mode_t;
-bool probe_open_mode(const calculator_probe_t *probe, pid_t pid, int fd, probe_open_mode_t *mode);
+bool probe_open_mode(const calculator_probe_t *probe, const probe_process_t *process, int fd, probe_open_mode_t *mode);
 
 /* Both have an end of the same pipe, a terminal, or a socket without a name, which may be the ends of a pair. */
 bool probe_shares(const probe_process_t *one, const probe_process_t *other);
@@ -28,4 +29,4 @@ typedef enum { WRITER_UNKNOWN, WRITER_ITSELF, WRITER_COUNTS } probe_writer_t;
 probe_writer_t probe_writer(calculator_probe_t *probe, probe_process_t *process, uint64_t inode);
 
 /* A socket that only waits for new clients. */
-bool probe_socket_listens(const calculator_probe_t *probe, pid_t pid, uint64_t inode);
+bool probe_socket_listens(calculator_probe_t *probe, const probe_process_t *process, uint64_t inode);

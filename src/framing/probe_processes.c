@@ -11,10 +11,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define SCAN_SHARE 50  /* a scan of all processes takes one part in so many of the time at most */
-#define GAP_MAX 4096   /* more new numbers than this: one scan is cheaper */
-#define SCAN_MAX 65536 /* processes of the machine */
-#define SURVEY_AGE_NS 1000000000
+#define SCAN_SHARE 50            /* a scan of all processes takes one part in so many of the time at most */
+#define GAP_MAX 4096             /* more new numbers than this: one scan is cheaper */
+#define SCAN_MAX 65536           /* processes of the machine */
+#define SURVEY_AGE_NS 5000000000 /* which pipes a process has, hardly ever changes but by a fork */
 #define PENDING_NS 1000000000
 #define FUSE_MAGIC 0x65735546
 
@@ -43,19 +43,44 @@ static void add(calculator_probe_t *probe, pid_t pid, const proc_stat_t *stat) {
     }
     memset(process, 0, sizeof *process);
     probe->additions++;
+    probe->recount = true;
     process->pid = pid;
     process->parent = stat->parent;
     process->started_ticks = stat->started_ticks;
 }
 
 void probe_process_forget(calculator_probe_t *probe, int index) {
+    probe->recount = true;
     if (index != --probe->process_count)
         probe->processes[index] = probe->processes[probe->process_count];
 }
 
-bool probe_process_alive(const calculator_probe_t *probe, const probe_process_t *process, proc_stat_t *stat) {
+/* The first thread has ended, and others have not. */
+static pid_t another_thread(const calculator_probe_t *probe, pid_t pid) {
+    probe_path_t path = probe_path(probe->proc, pid, 0, "task");
+    DIR *directory = opendir(path.text);
+    pid_t found = 0;
+    const struct dirent *entry;
+    while (directory != NULL && found == 0 && (entry = readdir(directory)) != NULL) {
+        char *end;
+        pid_t tid = (pid_t)strtol(entry->d_name, &end, 10);
+        if (*end == '\0' && tid > 0 && tid != pid)
+            found = tid;
+    }
+    if (directory != NULL)
+        closedir(directory);
+    return found;
+}
+
+bool probe_process_alive(const calculator_probe_t *probe, probe_process_t *process, proc_stat_t *stat) {
     if (!read_stat(probe, process->pid, stat))
         return false;
+    if (stat->state == 'Z' && stat->threads > 1) {
+        pid_t live = another_thread(probe, process->pid);
+        if (live != process->live_thread)
+            process->surveyed_ns = 0;
+        process->live_thread = live;
+    }
     errno = ESRCH;
     return stat->started_ticks == process->started_ticks && stat->state != 'X' &&
            (process->pid == probe->leader || stat->parent == process->parent);
@@ -256,6 +281,11 @@ void probe_processes_count(calculator_probe_t *probe) {
         processes[0].bystander = false;
         return;
     }
+    int64_t now_ns = probe_clock_ns();
+    if (!probe->recount && now_ns - probe->counted_ns < SURVEY_AGE_NS)
+        return;
+    probe->recount = false;
+    probe->counted_ns = now_ns;
     bool reader_known = false;
     for (int i = 0; i < count; i++)
         reader_known |= processes[i].reads_stdin;
@@ -263,7 +293,8 @@ void probe_processes_count(calculator_probe_t *probe) {
         probe_process_t *process = &processes[i];
         probe_survey(probe, process, SURVEY_AGE_NS);
         process->bystander = false;
-        process->counts = process->reads_stdin || process->started_ticks >= probe->first_record_ticks ||
+        process->counts = process->reads_stdin ||
+                          (process->started_ticks >= probe->first_record_ticks && !process->older) ||
                           process->links_unknown || (!reader_known && process->stdin_fd_count > 0);
     }
     for (bool again = true; again;) {

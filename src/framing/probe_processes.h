@@ -16,7 +16,7 @@ void probe_processes_refresh(calculator_probe_t *probe);
 bool probe_processes_settled(calculator_probe_t *probe);
 
 /* A known process's stat. false: it has ended, or is an orphan by now, or (errno EACCES, EPERM) may not be looked at. */
-bool probe_process_alive(const calculator_probe_t *probe, const probe_process_t *process, proc_stat_t *stat);
+bool probe_process_alive(const calculator_probe_t *probe, probe_process_t *process, proc_stat_t *stat);
 
 void probe_process_forget(calculator_probe_t *probe, int index);
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define POLL_FDS_MAX 1024 /* more of them count as other descriptors */
@@ -29,13 +30,14 @@ static void await(calculator_probe_t *probe, probe_process_t *process, int fd, u
                   bool to_write, bool edge, awaited_t *awaited) {
     link_kind_t kind = LINK_OTHER;
     uint64_t inode = 0;
-    bool open = probe_descriptor(probe, process->pid, fd, &kind, &inode);
-    if (inode_hint != 0 && inode_hint == probe->stdio[0] && (!open || inode != inode_hint)) {
-        kind = LINK_PIPE; /* put into the epoll under a number that has been closed since */
+    bool open = probe_descriptor(probe, process, fd, &kind, &inode);
+    if (!open || (inode_hint != 0 && inode != 0 && inode != inode_hint)) {
+        if (inode_hint == 0 || inode_hint != probe->stdio[0]) {
+            awaited->others = true; /* put into an epoll under a number that has been closed since */
+            return;
+        }
+        kind = LINK_PIPE;
         inode = inode_hint;
-    } else if (!open) {
-        awaited->others = true;
-        return;
     }
     if (to_write && (kind == LINK_PIPE || kind == LINK_TERMINAL || kind == LINK_SOCKET)) {
         if (edge)
@@ -58,14 +60,12 @@ static void await(calculator_probe_t *probe, probe_process_t *process, int fd, u
         else if (writer == WRITER_COUNTS && fd == STDIN_FILENO)
             awaited->input = true;
         return;
-    case LINK_TERMINAL:
-        /* What one end writes reaches the other by a worker of the kernel: for a moment both sides are seen at rest. */
+    case LINK_TERMINAL: /* the kernel passes on what was written a moment later: both ends at rest do not show it */
         awaited->others = true;
-        if (fd == STDIN_FILENO && probe_writer(probe, process, LINK_INODE_TERMINAL) != WRITER_UNKNOWN)
-            awaited->input = true;
+        awaited->input |= fd == STDIN_FILENO && probe_writer(probe, process, LINK_INODE_TERMINAL) == WRITER_COUNTS;
         return;
     case LINK_SOCKET:
-        awaited->others = awaited->others || !probe_socket_listens(probe, process->pid, inode);
+        awaited->others = awaited->others || !probe_socket_listens(probe, process, inode);
         return;
     case LINK_EVENTFD:
     case LINK_SIGNALFD:
@@ -82,7 +82,8 @@ static void await_poll(calculator_probe_t *probe, probe_process_t *process, cons
     awaited->others |= wait->count > POLL_FDS_MAX;
     if (count == 0)
         return;
-    if (probe_read_memory(probe->proc, process->pid, wait->set[0], set, count * sizeof set[0]) != 0) {
+    if (probe_read_memory(probe->proc, process->pid, process->live_thread, wait->set[0], set, count * sizeof set[0]) !=
+        0) {
         awaited->others = true;
         return;
     }
@@ -100,7 +101,7 @@ static void await_select(calculator_probe_t *probe, probe_process_t *process, co
     size_t bytes = (count + 63) / 64 * 8; /* an fd_set is made of longs */
     for (int i = 0; i < 3; i++)
         if (wait->set[i] != 0 && bytes > 0 &&
-            probe_read_memory(probe->proc, process->pid, wait->set[i], sets[i], bytes) != 0)
+            probe_read_memory(probe->proc, process->pid, process->live_thread, wait->set[i], sets[i], bytes) != 0)
             awaited->others = true;
     for (size_t fd = 0; fd < count; fd++) {
         bool in[3];
@@ -114,7 +115,7 @@ static void await_select(calculator_probe_t *probe, probe_process_t *process, co
 static void await_epoll(calculator_probe_t *probe, probe_process_t *process, const wait_t *wait, awaited_t *awaited) {
     char name[32], text[EPOLL_TEXT_BYTES];
     snprintf(name, sizeof name, "fdinfo/%d", wait->fd);
-    ssize_t n = probe_read(probe->proc, process->pid, 0, name, text, sizeof text);
+    ssize_t n = probe_read(probe->proc, process->pid, process->live_thread, name, text, sizeof text);
     if (n <= 0 || (size_t)n == sizeof text - 1)
         awaited->others = true;
     const char *rest = text;
@@ -138,7 +139,7 @@ static probe_activity_t activity_of_set(const awaited_t *awaited, bool timed) {
 static probe_activity_t activity_of_read(calculator_probe_t *probe, probe_process_t *process, int fd) {
     link_kind_t kind;
     uint64_t inode;
-    if (!probe_descriptor(probe, process->pid, fd, &kind, &inode) || kind == LINK_OTHER || kind == LINK_EPOLL)
+    if (!probe_descriptor(probe, process, fd, &kind, &inode) || kind == LINK_OTHER || kind == LINK_EPOLL)
         return ACTIVITY_WORKS; /* a file, a device */
     awaited_t awaited = {false, false, false, false};
     await(probe, process, fd, 0, true, false, false, &awaited);
@@ -154,8 +155,7 @@ static probe_activity_t activity_of_call(calculator_probe_t *probe, probe_proces
     case WAIT_READ:
         return activity_of_read(probe, process, wait.fd);
     case WAIT_SPLICE:
-        return probe_descriptor(probe, process->pid, wait.fd, &kind, &inode) && kind == LINK_PIPE &&
-                       inode == probe->stdio[0]
+        return probe_descriptor(probe, process, wait.fd, &kind, &inode) && kind == LINK_PIPE && inode == probe->stdio[0]
                    ? ACTIVITY_WAITS
                    : ACTIVITY_WORKS;
     case WAIT_POLL:
@@ -181,7 +181,7 @@ static probe_activity_t activity_of_call(calculator_probe_t *probe, probe_proces
 /* A 32-bit program's system calls have other numbers. */
 static bool is_32_bit(const calculator_probe_t *probe, const probe_process_t *process) {
     unsigned char header[EI_CLASS + 2];
-    return probe_read(probe->proc, process->pid, 0, "exe", (char *)header, sizeof header) ==
+    return probe_read(probe->proc, process->pid, process->live_thread, "exe", (char *)header, sizeof header) ==
                (ssize_t)sizeof header - 1 &&
            header[EI_CLASS] == ELFCLASS32;
 }
@@ -225,33 +225,40 @@ static probe_activity_t activity_of_state(const calculator_probe_t *probe, pid_t
     return seen || state != 'S' ? ACTIVITY_WORKS : ACTIVITY_UNSEEN;
 }
 
-static probe_activity_t read_activity(calculator_probe_t *probe, probe_process_t *process, pid_t tid, uint64_t *hash) {
+/* ``thread`` may hold its call as of the last look. */
+static probe_activity_t read_activity(calculator_probe_t *probe, probe_process_t *process, probe_thread_t *thread) {
     char text[256];
     proc_call_t call;
-    *hash = 0;
-    if (probe_read(probe->proc, process->pid, tid, "syscall", text, sizeof text) <= 0)
-        return activity_of_state(probe, process->pid, tid, false);
-    *hash = hash_text(text);
-    if (!parse_call(text, &call))
-        return ACTIVITY_WORKS;
-    if (call.number == CALL_RUNNING)
+    thread->call = 0;
+    if (probe_read(probe->proc, process->pid, thread->tid, "syscall", text, sizeof text) <= 0)
+        return activity_of_state(probe, process->pid, thread->tid, false);
+    thread->call = hash_text(text);
+    if (!parse_call(text, &call) || call.number == CALL_RUNNING)
         return ACTIVITY_WORKS;
     if (call.number == CALL_OUTSIDE)
-        return activity_of_state(probe, process->pid, tid, true);
+        return activity_of_state(probe, process->pid, thread->tid, true);
     if (call.stack <= UINT32_MAX && is_32_bit(probe, process))
-        return activity_of_state(probe, process->pid, tid, false);
+        return activity_of_state(probe, process->pid, thread->tid, false);
+    uint64_t arguments = hash_text(text + strcspn(text, " "));
+    if (call.number == SYS_restart_syscall && arguments == thread->arguments)
+        call.number = thread->number; /* after a stop, poll goes on under this name with the same arguments */
+    thread->number = (int)call.number;
+    thread->arguments = arguments;
     return activity_of_call(probe, process, &call);
 }
 
-probe_activity_t probe_thread_activity_now(calculator_probe_t *probe, probe_process_t *process, pid_t tid) {
-    uint64_t hash;
-    return read_activity(probe, process, tid, &hash);
+bool probe_thread_runs(const calculator_probe_t *probe, pid_t pid, pid_t tid) {
+    char text[256];
+    proc_call_t call;
+    return probe_read(probe->proc, pid, tid, "syscall", text, sizeof text) > 0 && parse_call(text, &call) &&
+           call.number == CALL_RUNNING;
 }
 
-void probe_thread_read(calculator_probe_t *probe, probe_process_t *process, probe_thread_t *thread) {
+/* First the count, then the call. */
+static void read_thread(calculator_probe_t *probe, probe_process_t *process, probe_thread_t *thread) {
     thread->switches = UINT64_MAX;
     bool counted = read_switches(probe, process->pid, thread->tid, &thread->switches);
-    probe_activity_t activity = read_activity(probe, process, thread->tid, &thread->call);
+    probe_activity_t activity = read_activity(probe, process, thread);
     if (!counted && activity != ACTIVITY_UNSEEN && activity != ACTIVITY_ENDED)
         activity = ACTIVITY_WORKS; /* it ends just now */
     thread->activity = (uint8_t)activity;
@@ -274,31 +281,29 @@ bool probe_thread_unchanged(const calculator_probe_t *probe, const probe_process
     return state == 'S' && switches == thread->switches;
 }
 
-static probe_thread_t *next_thread(calculator_probe_t *probe, probe_process_t *process, pid_t tid) {
+static bool add_thread(calculator_probe_t *probe, probe_process_t *process, probe_thread_t thread) {
     if (probe->thread_count == PROBE_THREADS_MAX)
-        return NULL;
-    probe_thread_t *thread = &probe->threads[probe->now][probe->thread_count++];
+        return false;
+    probe->threads[probe->now][probe->thread_count++] = thread;
     process->thread_count++;
-    memset(thread, 0, sizeof *thread);
-    thread->tid = tid;
-    return thread;
+    return true;
 }
 
 /* Its threads' numbers. false: they are too many, or may not be looked at. */
 static bool list_threads(calculator_probe_t *probe, probe_process_t *process, int64_t known_count) {
     const probe_thread_t *before = probe->threads[1 - probe->now] + process->first_thread;
-    int count_before = process->listed_look == probe->looks - 1 ? process->thread_count : 0;
-    process->listed_look = probe->looks;
+    int count_before = process->listing == probe->listing - 1 ? process->thread_count : 0;
+    process->listing = probe->listing;
     process->first_thread = probe->thread_count;
     process->thread_count = 0;
-    if (known_count == 1)
-        return next_thread(probe, process, process->pid) != NULL;
     if (known_count == count_before) { /* the same, if all of them are still there */
         for (int i = 0; i < count_before; i++)
-            if (next_thread(probe, process, before[i].tid) == NULL)
+            if (!add_thread(probe, process, before[i]))
                 return false;
         return true;
     }
+    if (known_count == 1)
+        return add_thread(probe, process, (probe_thread_t){.tid = process->pid});
     probe_path_t path = probe_path(probe->proc, process->pid, 0, "task");
     DIR *directory = opendir(path.text);
     if (directory == NULL)
@@ -307,7 +312,7 @@ static bool list_threads(calculator_probe_t *probe, probe_process_t *process, in
     const struct dirent *entry;
     while (room && (entry = readdir(directory)) != NULL)
         if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
-            room = next_thread(probe, process, (pid_t)strtol(entry->d_name, NULL, 10)) != NULL;
+            room = add_thread(probe, process, (probe_thread_t){.tid = (pid_t)strtol(entry->d_name, NULL, 10)});
     closedir(directory);
     return room;
 }
@@ -330,18 +335,25 @@ bool probe_threads_read(calculator_probe_t *probe, probe_process_t *process, pro
         return true;
     }
     probe_thread_t *threads = probe->threads[probe->now] + process->first_thread;
+    for (int i = 1; i < process->thread_count; i++)
+        if (threads[i].tid == probe->waited_last) { /* first, because it is the most likely to be at work */
+            probe_thread_t first = threads[0];
+            threads[0] = threads[i];
+            threads[i] = first;
+        }
     for (int i = 0; i < process->thread_count && activity->threads[ACTIVITY_WORKS] == 0; i++) {
-        probe_thread_read(probe, process, &threads[i]);
+        read_thread(probe, process, &threads[i]);
         activity->threads[threads[i].activity]++;
         process->unseen |= threads[i].activity == ACTIVITY_UNSEEN;
         if (threads[i].activity == ACTIVITY_WAITS || threads[i].activity == ACTIVITY_WAITS_AMONG) {
+            probe->recount |= !process->reads_stdin;
             process->reads_stdin = true;
             probe->waited_last = threads[i].tid;
             probe->waited_last_process = process->pid;
         }
         if (threads[i].activity == ACTIVITY_ENDED && threads[i].tid != process->pid) {
             activity->threads[ACTIVITY_WORKS]++; /* and another one may have begun: the list is not that of now */
-            process->listed_look = 0;
+            process->listing = 0;
         }
     }
     if (process->unseen) {
@@ -370,7 +382,7 @@ static int helper_threads(const calculator_probe_t *probe, pid_t pid, int64_t co
     return found;
 }
 
-bool probe_helper_read(const calculator_probe_t *probe, const probe_process_t *process, probe_helper_t *helper) {
+bool probe_helper_read(const calculator_probe_t *probe, probe_process_t *process, probe_helper_t *helper) {
     proc_stat_t stat;
     *helper = (probe_helper_t){0, false, false};
     if (!probe_process_alive(probe, process, &stat)) {
@@ -401,10 +413,11 @@ bool probe_helper_is_parked(calculator_probe_t *probe, probe_process_t *process)
         return false;
     pid_t tids[HELPER_THREADS_MAX];
     int count = helper_threads(probe, process->pid, stat.threads, tids);
-    uint64_t hash;
     bool parked = count > 0;
     for (int i = 0; i < count && parked; i++) {
-        probe_activity_t activity = read_activity(probe, process, tids[i], &hash);
+        probe_thread_t thread = {.tid = tids[i]};
+        probe_activity_t activity = read_activity(probe, process, &thread);
+        process->unseen = activity == ACTIVITY_UNSEEN;
         parked = activity == ACTIVITY_PARKED || activity == ACTIVITY_INPUT || activity == ACTIVITY_ENDED;
     }
     return parked;

@@ -4,15 +4,12 @@
 #include "calculator_probe.h"
 #include "probe_decide.h"
 
-/* One thread as of now. Without `thread->switches` from before, it is not known yet that it stays so. */
-void probe_thread_read(calculator_probe_t *probe, probe_process_t *process, probe_thread_t *thread);
+/* Whether the thread can be seen to run now, in one read. */
+bool probe_thread_runs(const calculator_probe_t *probe, pid_t pid, pid_t tid);
 
 /* Has not run since it was read, and is at rest in the same call. */
 bool probe_thread_unchanged(const calculator_probe_t *probe, const probe_process_t *process,
                             const probe_thread_t *thread);
-
-/* Whether the thread waits for STDIN now. */
-probe_activity_t probe_thread_activity_now(calculator_probe_t *probe, probe_process_t *process, pid_t tid);
 
 /* All threads of a process, into the probe's list of this look. false: it has ended. */
 bool probe_threads_read(calculator_probe_t *probe, probe_process_t *process, process_activity_t *activity);
@@ -25,7 +22,7 @@ typedef struct {
 } probe_helper_t;
 
 /* false: it has ended. */
-bool probe_helper_read(const calculator_probe_t *probe, const probe_process_t *process, probe_helper_t *helper);
+bool probe_helper_read(const calculator_probe_t *probe, probe_process_t *process, probe_helper_t *helper);
 
 /* Whether all its threads are parked, or wait for input of the process. */
 bool probe_helper_is_parked(calculator_probe_t *probe, probe_process_t *process);

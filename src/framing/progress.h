@@ -15,6 +15,7 @@
 #include "letter.h"
 #include "marker.h"
 #include "notices.h"
+#include "surplus.h"
 
 typedef struct {
     pthread_mutex_t sample_lock;    /* held round read(2) and the move of read_position, so that a sample is exact */
@@ -36,6 +37,7 @@ typedef struct {
     letterbox_t letters;
     const char *workspace;       /* set once, for the letters' headers */
     keys_t keys;                 /* ACK_MODE=line with PROPAGATE_KEY */
+    surplus_t surplus;           /* ACK_MODE=line */
     atomic_int transaction_open; /* it may have lines in it */
 } progress_t;
 
@@ -45,6 +47,8 @@ static void progress_open(progress_t *p) {
     p->fd = -1;
     atomic_init(&p->inlet_wake_fd, -1);
     letterbox_open(&p->letters);
+    pthread_mutex_init(&p->surplus.lock, NULL);
+    p->surplus.written = INT64_MAX - 1; /* nobody counts lines */
 }
 
 /* How far STDOUT has been written by the Calculator at this moment. */
@@ -118,6 +122,14 @@ static inline int64_t progress_mark_issued(progress_t *p) {
 
 static inline void progress_issue_mark(progress_t *p, int64_t mark) {
     atomic_store_explicit(&p->mark_issued, mark, memory_order_release);
+}
+
+static inline int64_t progress_lines_written(progress_t *p) {
+    return atomic_load_explicit(&p->surplus.written, memory_order_acquire);
+}
+
+static inline void progress_write_lines(progress_t *p, int64_t lines) {
+    atomic_store_explicit(&p->surplus.written, lines, memory_order_release);
 }
 
 static inline void progress_hold(progress_t *p, int held) {

@@ -74,6 +74,8 @@ cdef extern from "rdkafka_api.h" nogil:
         char *topic
         int32_t partition
         int64_t offset
+        void *metadata
+        size_t metadata_size
         int err
     ctypedef struct rd_kafka_topic_partition_list_t:
         int cnt
@@ -137,6 +139,8 @@ cdef extern from "rdkafka_api.h" nogil:
         const char *error_string(const void *) noexcept nogil
         int offsets_store(rd_kafka_t *, rd_kafka_topic_partition_list_t *) noexcept nogil
         int commit(rd_kafka_t *, const rd_kafka_topic_partition_list_t *, int) noexcept nogil
+        int commit_queue(rd_kafka_t *, const rd_kafka_topic_partition_list_t *, rd_kafka_queue_t *, void *,
+                         void *) noexcept nogil
         int committed(rd_kafka_t *, rd_kafka_topic_partition_list_t *, int) noexcept nogil
         int get_watermark_offsets(rd_kafka_t *, const char *, int32_t, int64_t *, int64_t *) noexcept nogil
         rd_kafka_topic_partition_list_t *topic_partition_list_new(int) noexcept nogil
@@ -175,6 +179,8 @@ cdef extern from "rdkafka_api.h" nogil:
         void TopicCollection_destroy(void *) noexcept nogil
         void DescribeTopics(rd_kafka_t *, const void *, const void *, rd_kafka_queue_t *) noexcept nogil
         void *queue_poll(rd_kafka_queue_t *, int) noexcept nogil
+        int event_error(void *) noexcept nogil
+        rd_kafka_topic_partition_list_t *event_topic_partition_list(void *) noexcept nogil
         const void *event_DescribeTopics_result(void *) noexcept nogil
         const void **DescribeTopics_result_topics(const void *, size_t *) noexcept nogil
         const void *TopicDescription_topic_id(const void *) noexcept nogil
@@ -216,11 +222,12 @@ cdef extern from "notices.h" nogil:
     enum:
         NOTICE_LOG, NOTICE_ERROR, NOTICE_OVERSIZE_LINE, NOTICE_UNPRODUCIBLE, NOTICE_FATAL, NOTICE_ASSIGNED
         NOTICE_PLACED, NOTICE_REVOKED, NOTICE_STDIN_BROKEN, NOTICE_STDIN_CLOSED, NOTICE_STDOUT_ENDED, NOTICE_PROTOCOL
-        NOTICE_ECHO_OWED, NOTICE_ABORTED, NOTICE_REPLACED, NOTICE_CLEARED, NOTICE_NOT_ALONE, NOTICE_LETTER_REFUSED, NOTICE_CLOSED
+        NOTICE_ECHO_OWED, NOTICE_ABORTED, NOTICE_REPLACED, NOTICE_CLEARED, NOTICE_NOT_ALONE, NOTICE_LETTER_REFUSED
+        NOTICE_SURVIVED_SUSPECT, NOTICE_SURVIVED_POISON, NOTICE_CLOSED
     ctypedef struct notice_t:
         int kind
         int code
-        char text[240]
+        char text[480]
     ctypedef struct notices_t:
         uint64_t dropped
         int wake_fd
@@ -231,9 +238,41 @@ cdef extern from "notices.h" nogil:
     int count_brokers_up "brokers_up"(const char *)
     bint is_group_steady "group_steady"(const char *)
     int notices_open(notices_t *)
+    void notices_hold(notices_t *)
+    void notices_show(notices_t *)
     void notice_post(notices_t *, int, int, const char *)
     int notice_take(notices_t *, notice_t *)
     void wake(int)
+
+cdef extern from "counters.h" nogil:
+    ctypedef struct counters_t:
+        pass
+    void counters_publish(counters_t *, const int64_t *, int)
+    void counters_read(counters_t *, int64_t *, int)
+
+cdef extern from "lag.h" nogil:
+    ctypedef struct lag_entry_t:
+        int32_t partition
+        int64_t acknowledged, high
+    ctypedef struct lag_t:
+        lag_entry_t *next
+    void lag_open(lag_t *)
+    void lag_close(lag_t *)
+    int lag_reserve(lag_t *, int32_t)
+    void lag_show(lag_t *, int32_t)
+    lag_entry_t *lag_copy(lag_t *, int32_t *)
+
+cdef extern from "client_disposal.h" nogil:
+    ctypedef struct client_disposal_t:
+        rd_kafka_t *client
+        rd_kafka_topic_t *topic
+        rd_kafka_topic_t *letters_topic
+        rd_kafka_queue_t *main_queue
+    void producer_destroy(rd_kafka_t *, rd_kafka_topic_t *, rd_kafka_topic_t *, rd_kafka_queue_t *)
+    void client_disposal_begin(client_disposal_t *, int)
+    bint client_disposal_under_way(const client_disposal_t *)
+    void client_disposal_end(client_disposal_t *)
+    void dispose_in_background(void *(*)(void *) noexcept nogil, void *)
 
 cdef extern from "turnstile.h" nogil:
     ctypedef struct turnstile_t:
@@ -247,6 +286,7 @@ cdef extern from "marker.h" nogil:
     enum:
         MARKER_LINE_MAX_BYTES
     ctypedef struct marker_t:
+        const uint8_t *prefix
         size_t size
     int marker_open(marker_t *, const uint8_t *, size_t)
     size_t marker_write(const marker_t *, int64_t, uint8_t *)
@@ -332,7 +372,17 @@ cdef extern from "keys.h" nogil:
     int64_t keys_find(keys_t *, int64_t, const uint8_t **)
 
 cdef extern from "header_bytes.h" nogil:
-    size_t header_bytes(rd_kafka_message_t *)
+    size_t header_bytes(rd_kafka_message_t *, const rd_kafka_message_t *)
+
+cdef extern from "surplus.h" nogil:
+    enum:
+        QUOTE_BYTES
+    ctypedef struct surplus_t:
+        pass
+    void surplus_begin(surplus_t *)
+    void surplus_note(surplus_t *, int64_t, const uint8_t *, size_t)
+    void surplus_note_first(surplus_t *, const uint8_t *, size_t)
+    void surplus_take(surplus_t *, int64_t, char *, char *)
 
 cdef extern from "progress.h" nogil:
     ctypedef struct progress_t:
@@ -343,7 +393,10 @@ cdef extern from "progress.h" nogil:
         letterbox_t letters
         const char *workspace
         keys_t keys
+        surplus_t surplus
         int outlet_wake_fd
+    int64_t progress_lines_written(progress_t *)
+    void progress_write_lines(progress_t *, int64_t)
     void progress_wake_inlet(progress_t *)
     void progress_wake_outlet(progress_t *)
     bint progress_transaction_open(progress_t *)
@@ -374,7 +427,7 @@ cdef extern from "progress.h" nogil:
 # Names of notice kinds, in the order of notices.h.
 NOTICE_KINDS = ("log", "error", "oversize-line", "unproducible", "fatal", "assigned", "placed", "revoked",
                 "stdin-broken", "stdin-closed", "stdout-ended", "protocol", "echo-owed", "aborted", "replaced",
-                "cleared", "not-alone", "letter-refused", "closed")
+                "cleared", "not-alone", "letter-refused", "survived-suspect", "survived-poison", "closed")
 
 
 cdef int64_t monotonic_ns() noexcept nogil:
@@ -443,7 +496,10 @@ cdef int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque) no
 cdef rd_kafka_t *client_new(int kind, dict config, client_t *opaque,
                             rdk_dr_msg_cb on_delivery, rdk_rebalance_cb on_rebalance,
                             rdk_offset_commit_cb on_commit) except NULL:
-    """Make a client; raise ValueError naming the property that librdkafka refuses, with its reason."""
+    """Make a client; raise ValueError naming the property that librdkafka refuses, with its reason.
+
+    It may wait: for files, and for DNS where bootstrap names are looked up at once (client.dns.lookup).
+    """
     cdef char why[512]
     cdef rd_kafka_conf_t *conf = rdk.conf_new()
     cdef rd_kafka_t *rk
@@ -455,14 +511,14 @@ cdef rd_kafka_t *client_new(int kind, dict config, client_t *opaque,
     rdk.conf_set_log_cb(conf, on_log)
     rdk.conf_set_error_cb(conf, on_error)
     rdk.conf_set_stats_cb(conf, on_statistics)
-    opaque.brokers_up = -1
     if on_delivery != NULL:
         rdk.conf_set_dr_msg_cb(conf, on_delivery)
     if on_rebalance != NULL:
         rdk.conf_set_rebalance_cb(conf, on_rebalance)
     if on_commit != NULL:
         rdk.conf_set_offset_commit_cb(conf, on_commit)
-    rk = rdk.new(kind, conf, why, sizeof(why))
+    with nogil:
+        rk = rdk.new(kind, conf, why, sizeof(why))
     if rk == NULL:
         rdk.conf_destroy(conf)
         raise ValueError((<bytes>why).decode("utf-8", "replace"))

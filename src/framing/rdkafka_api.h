@@ -139,6 +139,7 @@ typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, si
     X(const char *, error_string, (const void *))                                                                      \
     X(int, offsets_store, (rd_kafka_t *, rd_kafka_topic_partition_list_t *))                                           \
     X(int, commit, (rd_kafka_t *, const rd_kafka_topic_partition_list_t *, int))                                       \
+    X(int, commit_queue, (rd_kafka_t *, const rd_kafka_topic_partition_list_t *, rd_kafka_queue_t *, void *, void *))   \
     X(int, committed, (rd_kafka_t *, rd_kafka_topic_partition_list_t *, int))                                          \
     X(int, get_watermark_offsets, (rd_kafka_t *, const char *, int32_t, int64_t *, int64_t *))                         \
     X(rd_kafka_topic_partition_list_t *, topic_partition_list_new, (int))                                              \
@@ -184,6 +185,8 @@ typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, si
     X(void, TopicCollection_destroy, (void *))                                                                         \
     X(void, DescribeTopics, (rd_kafka_t *, const void *, const void *, rd_kafka_queue_t *))                            \
     X(void *, queue_poll, (rd_kafka_queue_t *, int))                                                                   \
+    X(int, event_error, (void *))                                                                                      \
+    X(rd_kafka_topic_partition_list_t *, event_topic_partition_list, (void *))                                         \
     X(const void *, event_DescribeTopics_result, (void *))                                                             \
     X(const void **, DescribeTopics_result_topics, (const void *, size_t *))                                           \
     X(const void *, TopicDescription_topic_id, (const void *))                                                         \

@@ -224,9 +224,9 @@ class Calculator:
         if self._run is not None and self._ended is not None and not self._ended.done() and self._ending is None:
             first = self._fault is None
             self._fault = self._fault or why
-            deadline_s = _UNKILLABLE_S if self._signal(self._run, SIGKILL) else _REFUSED_S
+            self._signal(self._run, SIGKILL)
             if first:
-                asyncio.get_running_loop().call_later(deadline_s, self._give_up, self._ended)
+                asyncio.get_running_loop().call_later(_patience_s(self._run), self._give_up, self._ended)
 
     def forward(self, signum: int) -> None:
         """Send a signal to the Calculator's process group."""
@@ -242,7 +242,7 @@ class Calculator:
             self._log_refusal(self._run.pid)
 
     def _signal(self, run: Run, signum: int) -> bool:
-        """Send it to the run's process group; return False where that is refused."""
+        """Send it to the run's process group; return False where nobody there may be signalled."""
         sent = signal_group(run.pid, signum)
         if not sent:
             self._log_refusal(run.pid)
@@ -385,8 +385,8 @@ class Calculator:
         if self.lifecycle.state is not CalculatorState.STOPPING:
             self.lifecycle.change(CalculatorState.STOPPING, "the restart loop was broken off")
         if not ended.done():
-            deadline_s = _UNKILLABLE_S if self._signal(run, SIGKILL) else _REFUSED_S
-            await asyncio.wait({ended}, timeout=deadline_s)
+            self._signal(run, SIGKILL)
+            await asyncio.wait({ended}, timeout=_patience_s(run))
         self._forget_run()
         self._run_over.set()
 
@@ -432,8 +432,8 @@ class Calculator:
         log.warning("the calculator did not end within its grace: SIGKILL", pid=self._run.pid)
         sent = self._signal(self._run, SIGKILL)
         self._run.terminate_sent = self._run.terminate_sent or sent
-        deadline_s = _UNKILLABLE_S if sent else _REFUSED_S
-        ending.timers.append(asyncio.get_running_loop().call_later(deadline_s, self._give_up, self._ended))
+        patience_s = _patience_s(self._run)
+        ending.timers.append(asyncio.get_running_loop().call_later(patience_s, self._give_up, self._ended))
 
     def _give_up(self, ended: asyncio.Future[ExitStatus]) -> None:
         """Go on without a process that does not end; its status is taken when it does, by the reaper."""
@@ -448,6 +448,11 @@ class Calculator:
             self._run.terminate_sent = True  # nothing of how it ends is its failure
         self._left_behind.add(self._run.pid)
         ended.set_result(ExitStatus(code=None, signal=None))
+
+
+def _patience_s(run: Run) -> float:
+    """How long after SIGKILL its end is waited for: one that refuses it does not end, even if its group got it."""
+    return _UNKILLABLE_S if may_signal(run.pid) else _REFUSED_S
 
 
 def _unasked(status: ExitStatus) -> str:

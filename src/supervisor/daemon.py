@@ -85,15 +85,17 @@ class Daemon:
         for note in self._settings.notes:
             log.warning(note)
         self._calculator.check()
-        http = await self._start_http()
+        http: StatusServer | None = None
         try:
+            await self._relay.start()
+            http = await self._start_http()
             await self._run_parts()
         finally:
             if http is not None:
                 await http.stop()
             self._agent.close()
         await asyncio.sleep(0)  # the loop still holds what it woke this up with: the parts' errors, and so their frames
-        left = self._relay.let_go()
+        left = await self._relay.let_go()
         (log.error if any(left.values()) else log.debug)("native memory at the end", **left)
         self.lifecycle.change(DaemonState.STOPPED, "everything is closed")
         return 0
@@ -101,7 +103,6 @@ class Daemon:
     async def _run_parts(self) -> None:
         tasks: list[asyncio.Task[object]] = []
         try:
-            await self._relay.start()
             tasks = [
                 asyncio.create_task(self._watched(part), name=name)
                 for name, part in (

@@ -19,11 +19,11 @@ PREFETCH_KBYTES: Final = 16384
 PREFETCH_RECORDS: Final = 10_000
 """Likewise of their number: librdkafka takes some 350 bytes for each, and counts neither that nor keys and headers."""
 
-FETCH_BYTES: Final = 1 << 20
-"""Most that a broker answers a fetch with, unless a single batch is larger. It is compressed, and unpacked at once."""
+FETCH_BYTES: Final = 1 << 18
+"""Most that a broker answers a fetch with, if a single batch is not larger.
 
-FETCH_BYTES_OF_PARTITION: Final = 1 << 18
-"""Likewise for each partition."""
+It comes compressed and is taken apart at once: of records of one byte, zstd has some 130,000 in it, which take 45 MiB.
+"""
 
 SLAB_BYTES: Final = 32 << 20
 """Bound of the envelopes handed to librdkafka and not delivered yet."""
@@ -48,9 +48,10 @@ def consumer_properties(settings: Settings, topic: str) -> dict[str, str]:
         # Defaults of ours that KAFKA_OPTIONS may override.
         "queued.max.messages.kbytes": str(PREFETCH_KBYTES),
         "queued.min.messages": str(PREFETCH_RECORDS),  # which is where fetching stops: the queue is one for all
-        "fetch.message.max.bytes": str(FETCH_BYTES_OF_PARTITION),
-        # Not below message.max.bytes, with which librdkafka raises it.
-        **({} if "message.max.bytes" in settings.kafka_options else {"fetch.max.bytes": str(FETCH_BYTES)}),
+        "fetch.message.max.bytes": str(FETCH_BYTES),
+        # librdkafka wants fetch.max.bytes not to be below message.max.bytes, which a consumer has no other use for.
+        "message.max.bytes": str(FETCH_BYTES),
+        "fetch.max.bytes": _fetch_max_bytes(settings),
         "fetch.queue.backoff.ms": "5",  # 1000 by default, which costs a factor of 3 with large records
         "session.timeout.ms": "10000",  # how long the records of a killed instance wait for the next one
         "isolation.level": "read_committed",
@@ -67,6 +68,11 @@ def consumer_properties(settings: Settings, topic: str) -> dict[str, str]:
         # Also of the committed offsets: those that are still in a transaction are waited for.
         **({"isolation.level": "read_committed"} if transactional else {}),
     }
+
+
+def _fetch_max_bytes(settings: Settings) -> str:
+    given = settings.kafka_options.get("message.max.bytes", "")
+    return str(max(FETCH_BYTES, int(given) if given.isdecimal() else 0))  # what is no number librdkafka refuses
 
 
 def _static_membership(settings: Settings, topic: str) -> dict[str, str]:

@@ -21,6 +21,20 @@ class PoisonWatch:
         self.trouble: Trouble | None = None
         """What record ends the Calculator and is tried again alone, while there is nowhere else for it to go."""
 
+    def supervisor_ended(
+        self, inlet_notice: str, topic: str | None, place: str, attempts: int, settings: Settings
+    ) -> None:
+        """Earlier Supervisors ended with a record each time, and nobody was left to say so but the committed offset."""
+        where = {"topic": topic, "place": place, "attempts": attempts}
+        if inlet_notice == "survived-poison":
+            log.error("the record ends the Supervisor with the Calculator and becomes a dead letter",
+                      dead_letter_stream=settings.dead_letter_stream, **where)  # fmt: skip
+            return
+        log.warning("the Supervisor ended before the record was answered: it is written alone now, and those behind it",
+                    **where)  # fmt: skip
+        if attempts > settings.poison_max_attempts and self.trouble is None:
+            self.trouble = Trouble.now(f"{topic}, {place}")
+
     def run_failed(self, inlet: Inlet, topic: str | None, status: ExitStatus, settings: Settings) -> None:
         """Find out whether a record is why: have it written alone, or put it aside when it is found guilty."""
         found = inlet.suspect()

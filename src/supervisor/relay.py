@@ -37,6 +37,7 @@ from supervisor.errors import KafkaError
 from supervisor.hang_watch import HangWatch
 from supervisor.hints import Seen
 from supervisor.logs import state_changed
+from supervisor.off_loop import off_loop
 from supervisor.poison_watch import PoisonWatch
 from supervisor.remedies import remedy
 from supervisor.renewal import Renewal, renewal
@@ -107,7 +108,7 @@ class Relay:
     async def start(self) -> None:
         """Bind librdkafka and start the outgoing side; raise KafkaError with librdkafka's reason if it refuses."""
         log.debug("librdkafka bound", version=load(kafka.librdkafka_path()))
-        self._outlet = make_outlet(self._settings)
+        self._outlet = await off_loop(lambda: make_outlet(self._settings))
         self._outlet.bury_in(self._settings.dead_letter_stream)
         self.outgoing = StreamEnd("outgoing", "", self._outlet, self._on_outlet_notice, renews_client=True)
 
@@ -147,10 +148,14 @@ class Relay:
             log.warning("unfinished last line dropped", bytes=tail_bytes, exit=str(status))
         again = 0
         if self._inlet is not None:
+            # A broken rule of the acknowledgement accuses no record: what was first did not end the run.
+            broke_rule = self._inlet.broke_rule()
+            if self.incoming is not None:
+                self.incoming.take_notices()  # or what it says of this run would count for the next
             if self._transactional and self._leaves_lines():
                 self._outlet.abort()
             again = self._inlet.detach(finished=finished)
-            if status.code != 0 and not run.terminate_sent and not self._fault_is_ours:
+            if status.code != 0 and not (run.terminate_sent or self._fault_is_ours or broke_rule):
                 self.poison.run_failed(self._inlet, incoming_of(self.route), status, self._settings)
         self._fault_is_ours = False
         self._close_held_stdin()
@@ -219,7 +224,7 @@ class Relay:
         # Without a route nothing is handled: the ends stay as they are until the next one.
         settings = self._settings if route is None else self._environment.with_kv(route.settings)
         renew = renewal(self._settings, settings)
-        new_outlet = make_outlet(settings) if renew is Renewal.RUN else None
+        new_outlet = await off_loop(lambda: make_outlet(settings)) if renew is Renewal.RUN else None
         in_force = self.route
         if new_outlet is not None and route is not None and self.route is None and not self._untouched():
             # Lines that were read before there was a route go to it by the end that has them, and then it changes.
@@ -236,15 +241,14 @@ class Relay:
         try:
             if old is not None and (incoming_changed or outgoing_changed or fresh_run):
                 await self._drain(f"route changes to {describe(route)}", fresh_run=fresh_run)
-            new_inlet = (
-                make_inlet(incoming_of(route) or "", settings, new_outlet or self._outlet) if new_inlet_needed else None
-            )
+            new_inlet = await self._make_inlet(route, settings, new_outlet) if new_inlet_needed else None
             if incoming_changed:
                 await self._end_inlet()
             if new_outlet is not None:
                 self._replace_outlet(new_outlet)
             self._settings = settings
             self._outlet.bury_in(settings.dead_letter_stream)
+            self._judge_poison()
             if old is None or old.paused:
                 self._direct(route)
             if new_inlet is not None:
@@ -276,13 +280,24 @@ class Relay:
         self.outgoing = StreamEnd("outgoing", "", new, self._on_outlet_notice, renews_client=True)
         self._complaints = Complaints()  # it counts anew
 
+    async def _make_inlet(self, route: Route | None, settings: Settings, new_outlet: Outlet | None) -> Inlet:
+        outlet = new_outlet or self._outlet
+        return await off_loop(lambda: make_inlet(incoming_of(route) or "", settings, outlet))
+
     def _begin_inlet(self, inlet: Inlet, route: Route | None) -> None:
         self._inlet = inlet
+        self._judge_poison()
         inlet.pause(route is not None and route.paused)
         self.incoming = StreamEnd(
             "incoming", incoming_of(route) or "", inlet, self._on_inlet_notice, renews_client=False
         )
         self._wire_stdin()
+
+    def _judge_poison(self) -> None:
+        """Tell the inlet what decides over a record that ended earlier Supervisors."""
+        if self._inlet is not None:
+            settings = self._settings
+            self._inlet.judge_by(settings.poison_max_attempts, dead_letters=settings.dead_letter_stream is not None)
 
     async def _make_consumer_anew(self) -> None:
         """The present one is of no use any more; raise KafkaError if it cannot be now."""
@@ -294,7 +309,7 @@ class Relay:
                 self._outlet.hold()
                 if not await self._until(self._delivered, self._settings.adoption_graceperiod_s):
                     raise KafkaError("lines of the records in flight are not delivered yet")
-                inlet = make_inlet(incoming_of(self.route) or "", self._settings, self._outlet)
+                inlet = await self._make_inlet(self.route, self._settings, None)
                 await self._end_inlet()
                 self._begin_inlet(inlet, self.route)
             except KafkaError:
@@ -475,12 +490,15 @@ class Relay:
         self._close_held_stdin()
         self.lifecycle.change(RelayState.STOPPED, "flushed and committed")
 
-    def let_go(self) -> Mapping[str, int]:
+    async def let_go(self) -> Mapping[str, int]:
         """Drop the native ends after ``stop``, when nobody looks any more; return what native memory there is still."""
         self._closing.clear()
         self._failed_end = None
         del self.outgoing, self._outlet, self._consumer_renewal
         gc.collect()  # the error of a task that was cancelled keeps the frames it went through, and they their ends
+        # One that never ran, because the change that it was for was broken off, ends in the background.
+        left_s = max(0.0, self._stop_end_s + _LEFT_BEHIND_S - time.monotonic())
+        await self._until(lambda: not any(live().values()), min(left_s, _LEFT_BEHIND_S))
         return live()
 
     def _settled(self) -> bool:
@@ -558,7 +576,7 @@ class Relay:
             log.info("partitions given up", topic=text, partitions=code)
         elif kind == "protocol":
             log.error("the Calculator broke the rule of ACK_MODE=line, one line out for each line in", why=text)
-            if self._run is not None:  # else it is over, and the next one has done nothing yet
+            if self._run is not None and not self._run_exited:  # else it is over, and the next has done nothing yet
                 self._fail_run(f"ACK_MODE=line was broken: {text}")
         elif kind == "echo-owed":
             log.warning(
@@ -566,6 +584,8 @@ class Relay:
                 unacknowledged_records=self._in_flight()["records"],
                 remedy="let it print each line that begins with MARKER_PREFIX as it is",
             )
+        elif kind in ("survived-suspect", "survived-poison"):
+            self.poison.supervisor_ended(kind, incoming_of(self.route), text, code, self._settings)
         elif kind == "cleared":
             self.poison.trouble = None
             log.info("every record that was written alone was answered; the flow goes on")

@@ -23,11 +23,31 @@ typedef struct {
 
 static unsigned draw(script_t *s, unsigned below) { return s->next < s->end ? *s->next++ % below : 0; }
 
+/* The byte at this place of a record's line. */
+static uint8_t line_byte(const ledger_entry_t *e, size_t at) {
+    if (at + 1 == e->line_bytes)
+        return '\n';
+    return e->payload[at] == '\n' && (e->flags & LEDGER_INNER_NEWLINE) ? ' ' : e->payload[at];
+}
+
+/* How far STDOUT can have come. */
+static int64_t lines_out(const ledger_t *l) {
+    return l->count == LEDGER_COUNT_LINES ? ledger_lines_written(l) : l->mark;
+}
+
+static int64_t begun_lines(const ledger_t *l) {
+    int64_t lines = 0;
+    for (size_t i = 0; l->count == LEDGER_COUNT_LINES && i < l->cursor_bytes; i++)
+        lines += line_byte(ledger_at(l, l->cursor), i) == '\n';
+    return lines;
+}
+
 static void consistent(const ledger_t *l) {
     int64_t bytes = 0, in_flight[PARTITIONS] = {0};
     REQUIRE(l->head <= l->answered && l->answered <= l->cursor && l->cursor <= l->tail);
     REQUIRE(l->tail - l->head <= l->max_records);
     REQUIRE(l->cursor_bytes == 0 || l->cursor_bytes < ledger_at(l, l->cursor)->line_bytes);
+    REQUIRE(ledger_lines_written(l) == l->mark + begun_lines(l));
     for (int64_t i = l->head; i < l->tail; i++) {
         const ledger_entry_t *e = ledger_at(l, i);
         bytes += e->cost_bytes;
@@ -48,13 +68,6 @@ static void consistent(const ledger_t *l) {
         position = fence->stdout_position;
     }
     REQUIRE(l->count != LEDGER_COUNT_BYTES || sequence == l->answered);
-}
-
-/* The byte at this place of a record's line. */
-static uint8_t line_byte(const ledger_entry_t *e, size_t at) {
-    if (at + 1 == e->line_bytes)
-        return '\n';
-    return e->payload[at] == '\n' && (e->flags & LEDGER_INNER_NEWLINE) ? ' ' : e->payload[at];
 }
 
 static void write_some(ledger_t *l, script_t *s) {
@@ -137,6 +150,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     int64_t offset = 0, out = 0, delivered = 0, mark = 0, offsets[PARTITIONS];
     if (ledger_open(&l, draw(&s, 2) ? 100 : 7, 100 * LEDGER_RECORD_OVERHEAD_BYTES, count) != 0)
         abort();
+    if (count == LEDGER_COUNT_MARKERS)
+        ledger_keep_from(&l, (const uint8_t *)"ab", draw(&s, 3));
     while (s.next < s.end) {
         int32_t partition = (int32_t)draw(&s, PARTITIONS);
         int64_t from = l.cursor + draw(&s, 3);
@@ -183,7 +198,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         case 10: /* the Calculator went on */
             out += 1 + draw(&s, 5);
             if (count != LEDGER_COUNT_BYTES)
-                mark = mark < l.mark ? mark + 1 + (int64_t)draw(&s, (unsigned)(l.mark - mark)) : l.mark;
+                mark = mark < lines_out(&l) ? mark + 1 + (int64_t)draw(&s, (unsigned)(lines_out(&l) - mark))
+                                            : lines_out(&l);
             else if (ledger_answer(&l, l.written - draw(&s, 10)))
                 fence(&l, out);
             break;
@@ -201,7 +217,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (int32_t i = 0; i < l.partition_count; i++)
         ledger_revoke(&l, i, l.cursor);
     pop_to(&l, ledger_forfeit(&l)); /* with what was begun */
-    ledger_skip(&l, l.tail);         /* no line is left */
+    ledger_skip(&l, l.tail);        /* no line is left */
     pop_to(&l, ledger_forfeit(&l));
     consistent(&l);
     REQUIRE(l.head == l.tail && l.bytes == 0);

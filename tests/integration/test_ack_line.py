@@ -138,3 +138,67 @@ def test_half_a_line_answers_nothing(
     supervisor_process(python(program), env=LINE)
     assert [frame.value for frame in persistence(outgoing).read(10)] == [str(number) for number in range(10)]
     kafka.wait_committed(names.group, incoming, 10)
+
+
+def test_a_split_value_larger_than_the_pipe_breaks_no_rule(
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
+) -> None:
+    """INPUT_NEWLINES=split: its first lines are answered before the rest is written, also by a run that ends there."""
+    incoming = kafka.create_topic(names.topic("in"), max_message_bytes="8000000")
+    outgoing, dead = kafka.create_topic(names.topic("out")), kafka.create_topic(names.topic("dead"))
+    failed = f"/tmp/{names.node_id}"
+    program = (
+        "import os, sys\n"
+        "for line in sys.stdin:\n"
+        f"    if line[:5] == '1 200' and not os.path.exists({failed!r}): open({failed!r}, 'w').close(); os._exit(3)\n"
+        "    print(line[:20].rstrip())"
+    )
+    values = [b"\n".join(b"%d %d " % (number, line) + b"x" * 9000 for line in range(400)) for number in range(2)]
+    kafka.produce(incoming, [b"0", values[0], values[1], b"2"])
+    manager.route(incoming, outgoing)
+    env = LINE | {"INPUT_NEWLINES": "split", "DEAD_LETTER_STREAM": dead}
+    process = supervisor_process(python(program), env=env)
+    kafka.wait_committed(names.group, incoming, 4, deadline_s=40)
+    assert process.status()["inlet"]["protocol_violations"] == 0
+    assert process.status()["restarts"] == 1, "the run that was to fail"
+    expected = ["0", *(f"{n} {line}" for n in range(2) for line in range(400)), "2"]
+    answers = [" ".join(frame.value.split()[:2]).rstrip("x ") for frame in persistence(outgoing).read(len(expected))]
+    assert set(answers) == set(expected)
+    assert kafka.read(dead) == []
+    os.unlink(failed)  # noqa: PTH108
+
+
+BANNER = (
+    "import sys\n"
+    "print('Model 7 is r\\u00e9ady\\x1b[0m', flush=True)\n"
+    "for line in sys.stdin: sys.stdout.write(line); sys.stdout.flush()"
+)
+KEEPS_ANSWERS_BACK = "import sys\nout = open(1, 'w', 8192)\nfor line in sys.stdin: out.write(line)"
+
+
+@pytest.mark.parametrize(
+    ("program", "quoted"),
+    [(BANNER, "'Model 7 is réady [0m'"), (KEEPS_ANSWERS_BACK, "waits for input and owes 20; does it print one line")],
+    ids=["banner", "no flush"],
+)
+@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
+def test_a_broken_rule_accuses_no_record(  # noqa: PLR0917 - fixtures
+    kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start, program: str, quoted: str, guarantee: str
+) -> None:
+    """However often: nothing is written alone, nothing put aside, and the check says what was printed."""
+    incoming, outgoing, dead = (kafka.create_topic(names.topic(role)) for role in ("in", "out", "dead"))
+    kafka.produce(incoming, [b"%d" % number for number in range(20)])
+    manager.route(incoming, outgoing)
+    env = LINE | {
+        "DEAD_LETTER_STREAM": dead,
+        "POISON_MAX_ATTEMPTS": "1",
+        "ACK_IDLE": "100ms",
+        "PROCESSING_GUARANTEE": guarantee,
+    }
+    process = supervisor_process(python(program), env=env)
+    process.wait_log("the Calculator broke the rule of ACK_MODE=line, one line out for each line in", count=6)
+    process.wait_status(lambda status: quoted in status["checks"]["calculator"]["output"], f"the check says {quoted}")
+    assert process.status()["checks"]["calculator"]["status"] == "critical"
+    assert process.status()["inlet"]["written_alone"] == 0
+    assert "written alone now" not in process.log_text()
+    assert kafka.read(dead) == []

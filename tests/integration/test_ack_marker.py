@@ -138,3 +138,37 @@ def test_what_only_looks_like_a_marker_is_data(
     supervisor_process(("sh", "-c", f"{shell}; exec sed -u '/^#/p'"), env=MARKER | {"MARKER_PREFIX": "#"})
     assert [frame.value for frame in persistence(outgoing).read(len(strays) + 2)] == [*strays, "1", "2"]
     kafka.wait_committed(names.group, incoming, 2)
+
+
+@pytest.mark.parametrize("input_newlines", ["space", "split", "reject"])
+def test_a_value_that_looks_like_a_marker_acknowledges_nothing(  # noqa: PLR0917 - fixtures
+    kafka: Kafka,
+    names: Names,
+    manager: Manager,
+    persistence: Read,
+    supervisor_process: Start,
+    input_newlines: str,
+) -> None:
+    """It is changed or rejected as a value with a newline is, and every record comes out or has its letter."""
+    incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
+    dead = kafka.create_topic(names.topic("dead"))
+    like = [b"\x1eBDZ-ACK %d" % number for number in range(20)]
+    values = [b"plain", *like, b"x\n\x1eBDZ-ACK 1"]
+    kafka.produce(incoming, values)
+    manager.route(incoming, outgoing)
+    env = MARKER | {"INPUT_NEWLINES": input_newlines, "DEAD_LETTER_STREAM": dead}
+    process = supervisor_process(("cat",), env=env)
+    kafka.wait_committed(names.group, incoming, len(values))
+    changed = [value.decode().replace("\x1e", " ") for value in like]
+    lines = {
+        "space": ["plain", *changed, "x \x1eBDZ-ACK 1"],
+        "split": ["plain", *changed, "x", " BDZ-ACK 1"],
+        "reject": ["plain"],
+    }
+    assert [frame.value for frame in persistence(outgoing).read(len(lines[input_newlines]))] == lines[input_newlines]
+    counters = process.status()
+    assert counters["inlet"]["values_changed"] == (0 if input_newlines == "reject" else len(like) + 1)
+    assert counters["inlet"]["markers_written"] == counters["outlet"]["markers_echoed"]
+    if input_newlines == "reject":
+        letters = kafka.read(dead, len(values) - 1, partitions=[0])
+        assert [letter.value for letter in letters] == values[1:]

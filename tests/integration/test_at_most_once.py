@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable
 
@@ -61,6 +62,40 @@ def test_what_was_written_is_committed_and_never_written_again(
     assert kafka.wait_committed(names.group, incoming, 1) == {0: 1}
     kafka.produce(incoming, [b"kept"])
     assert [frame.value for frame in persistence(outgoing).read(1)] == ["kept"]
+
+
+def test_partitions_that_move_in_order_lose_nothing(
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
+) -> None:
+    """In full flow a commit is always under way: what it covers stays with who made it, or is left if it fails."""
+    incoming, outgoing = kafka.create_topic(names.topic("in"), 8), kafka.create_topic(names.topic("out"), 2)
+    manager.route(incoming, outgoing)
+    first = supervisor_process(("cat",), env=AT_MOST_ONCE)
+    first.wait_ready()
+    enough, sent = threading.Event(), 0
+
+    def feed() -> None:
+        nonlocal sent
+        while not enough.is_set():
+            kafka.produce(incoming, (b"%d" % number for number in range(sent, sent + 500)))
+            sent += 500
+
+    feeder = threading.Thread(target=feed, daemon=True)
+    feeder.start()
+    for _ in range(4):
+        second = supervisor_process(("cat",), env=AT_MOST_ONCE)
+        kafka.wait_shares(names.group, 4, 4)
+        second.wait_counter("inlet", "acknowledged", 100)
+        assert second.terminate() == 0
+        kafka.wait_shares(names.group, 8)
+    enough.set()
+    feeder.join()
+    kafka.wait_committed(names.group, incoming, sent, deadline_s=60)
+    assert first.terminate() == 0
+    seen = Counter(int(frame.value) for frame in persistence(outgoing).read())
+    missing = set(range(sent)) - set(seen)
+    assert not missing, f"{len(missing)} of {sent} records are committed and were not written"
+    assert max(seen.values()) == 1
 
 
 def test_kills_of_the_supervisor_double_nothing(

@@ -89,7 +89,13 @@ class Running:
 
 
 def an_inlet(
-    cluster: Mock, outlet: Outlet, topic: str = "in", ack_mode: str = "demand", *, commit_ahead: bool = False
+    cluster: Mock,
+    outlet: Outlet,
+    topic: str = "in",
+    ack_mode: str = "demand",
+    *,
+    commit_ahead: bool = False,
+    max_in_flight_bytes: int = 1 << 20,
 ) -> Inlet:
     """Return one that has not run."""
     return Inlet(
@@ -107,7 +113,7 @@ def an_inlet(
         topic,
         outlet,
         max_in_flight_records=1000,
-        max_in_flight_bytes=1 << 20,
+        max_in_flight_bytes=max_in_flight_bytes,
         feed_ahead_s=0.2,
         ack_idle_s=1.0,
         revoke_grace_s=1.0,

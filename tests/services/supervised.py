@@ -20,7 +20,7 @@ from .process import free_ports, spawn
 from .topics import Kafka
 
 _SETTINGS = (
-    "BDZ_", "KAFKA_", "CONSUL_", "LOG_", "HTTP_", "ACK_", "MAX_", "NODE_ID", "PROGRAM", "OUTPUT_JSON",
+    "BDZ_", "KAFKA_", "CONSUL_", "LOG_", "HTTP_", "ACK_", "FEED_", "MAX_", "NODE_ID", "PROGRAM", "OUTPUT_JSON",
     "INPUT_NEWLINES", "DEAD_", "POISON_", "PROPAGATE_"
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -263,11 +264,40 @@ class Kafka:
         """Delete the records of partition 0 with lower offsets than this."""
         self._admin.delete_records([TopicPartition(topic, 0, before)])[TopicPartition(topic, 0, before)].result(10)
 
-    def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
-        """Let the group, which has no member, go on at these offsets."""
+    def committed_metadata(self, group: str, topic: str) -> dict[int, str]:
+        """What stands beside the group's committed offset of each partition that has one."""
+        # Not the clients' answer: they take the metadata for a C string, and librdkafka ends it with no zero byte.
+        found: dict[int, str] = {}
+        begins = struct.pack(
+            f">hh{len(group)}sh{len(topic)}s", 1, len(group), group.encode(), len(topic), topic.encode()
+        )
+        for record in self.read("__consumer_offsets"):
+            if record.key is not None and record.key.startswith(begins) and len(record.key) == len(begins) + 4:
+                (partition,) = struct.unpack(">i", record.key[-4:])
+                found.pop(partition, None)
+                if record.value is not None:
+                    assert record.value[:2] == b"\0\4", "the version whose strings are compact"
+                    size = record.value[14] - 1  # behind version, offset and leader epoch
+                    assert size < 0x7F, "more than one byte says how long it is"
+                    found[partition] = record.value[15 : 15 + size].decode()
+        return found
+
+    def wait_metadata(self, group: str, topic: str, expected: Sequence[str], deadline_s: float = 15.0) -> None:
+        """Wait until this stands there, in whatever order of the partitions."""
+        end = time.monotonic() + deadline_s
+        while sorted((found := self.committed_metadata(group, topic)).values()) != sorted(expected):
+            assert time.monotonic() < end, f"{group} has {found} beside its offsets after {deadline_s} s"
+            time.sleep(0.05)
+
+    def commit(self, group: str, topic: str, offsets: Mapping[int, int], metadata: Sequence[str] = ()) -> None:
+        """Let the group, which has no member, go on at these offsets, with what stands beside each of them."""
         consumer = Consumer(self._common | {"group.id": group, "enable.auto.commit": False})
         try:
-            partitions = [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
+            beside = metadata or [""] * len(offsets)
+            partitions = [
+                TopicPartition(topic, number, offset, text)
+                for (number, offset), text in zip(offsets.items(), beside, strict=True)
+            ]
             consumer.commit(offsets=partitions, asynchronous=False)
         finally:
             consumer.close()

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from tests.unit.ledger_machine import A_PARTITION, SOME_VALUES, Demand, LedgerMachine
+from tests.unit.ledger_machine import A_PARTITION, PREFIXES, SOME_VALUES, Demand, LedgerMachine
 from tests.unit.ledger_reference import Record
 from tests.unit.ledger_world import ALL
 
@@ -22,12 +22,18 @@ class AtMostOnce(Demand):
         self.confirmed = 0  # records before this sequence number may be written
         self.target: int | None = None  # of the commit under way
         self.under_way: dict[int, int] = {}
+        self.covered: list[Record] = []  # by it
         self.written: Counter[tuple[int, int]] = Counter()
 
     @property
     def void_from(self) -> int:
         """What is committed stays."""
         return self.confirmed
+
+    @property
+    def drain_from(self) -> int:
+        """And what may be."""
+        return max(self.confirmed, self.target or 0)
 
     @property
     def letters_before(self) -> int:
@@ -47,6 +53,7 @@ class AtMostOnce(Demand):
         self.real.note_offsets(self.confirmed)
         self.reference.note_offsets(self.confirmed)
         self.under_way = self.real.stored()
+        self.covered = [record for record in self.every_record() if self.reference.owns(record)]
         self.target = self.real.sequence[3]
 
     @rule(accepted=st.booleans(), confirmed=st.booleans())
@@ -58,7 +65,12 @@ class AtMostOnce(Demand):
             self.broker |= self.under_way
         if confirmed:
             self.confirmed = self.target
+            kept = [record for record in self.covered if record.epoch == self.reference.epochs[record.partition]]
+            assert not any(record.void for record in kept), "committed by us, and left"
         self.target = None
+        if not confirmed:
+            self.real.leave(self.void_from)
+            self.reference.leave(self.void_from)
 
     @rule(partition=A_PARTITION, values=SOME_VALUES)
     def flow(self, partition: int, values: list[bytes | None]) -> None:
@@ -154,10 +166,11 @@ class ExactlyOnce(LedgerMachine):
         records=st.sampled_from([200, 5]),
         nbytes=st.sampled_from([ALL, 3000]),
         newlines=st.sampled_from(["space", "reject"]),
+        prefix=st.sampled_from(PREFIXES),
     )
-    def open(self, records: int, nbytes: int, newlines: str) -> None:
+    def open(self, records: int, nbytes: int, newlines: str, prefix: bytes) -> None:
         """INPUT_NEWLINES=split is refused."""
-        super().open(records, nbytes, newlines)
+        super().open(records, nbytes, newlines, prefix)
 
     def settle(self) -> None:
         """Acknowledged is what is committed."""

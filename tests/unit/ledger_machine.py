@@ -12,6 +12,10 @@ READ_BYTES = 8
 """The Calculator reads so much at once, and has done with it before it reads on: ACK_READAHEAD_BYTES."""
 
 VALUES = [None, b"", b"\n", b"\n\n", b"a", b"bc\n", b"d\ne", b"\nf\n\n", b"longer than the Calculator reads at once"]
+VALUES += [b"m", b"m1\n", b"\nm\nm", b" \n m"]
+PREFIXES = [b"", b"m", b" ", b"m1", b"d e"]
+"""As marker lines begin, and some of the values."""
+
 SOME_VALUES = st.lists(st.sampled_from(VALUES), min_size=1, max_size=4)
 A_PARTITION = st.integers(0, PARTITIONS - 1)
 
@@ -23,10 +27,11 @@ class LedgerMachine(World, RuleBasedStateMachine):
         records=st.sampled_from([200, 200, 5]),
         nbytes=st.sampled_from([ALL, ALL, 3000]),
         newlines=st.sampled_from(["space", "split", "reject"]),
+        prefix=st.sampled_from(PREFIXES),
     )
-    def open(self, records: int, nbytes: int, newlines: str) -> None:
+    def open(self, records: int, nbytes: int, newlines: str, prefix: bytes) -> None:
         """Draw the settings."""
-        self.opens(records, nbytes, newlines)
+        self.opens(records, nbytes, newlines, prefix)
 
     # ---------------------------------------------------------------- the group and Kafka
 
@@ -39,8 +44,8 @@ class LedgerMachine(World, RuleBasedStateMachine):
     @rule(partition=A_PARTITION)
     def drain(self, partition: int) -> None:
         """The group asks a partition back."""
-        self.real.drain(partition, self.void_from)
-        self.reference.drain(partition, self.void_from)
+        self.real.drain(partition, self.drain_from)
+        self.reference.drain(partition, self.drain_from)
 
     @rule(partition=A_PARTITION, lost=st.booleans())
     def revoke(self, partition: int, lost: bool) -> None:
@@ -274,13 +279,30 @@ class Line(LedgerMachine):
     @rule(count=st.integers(1, 3), ended=st.booleans())
     def print_unasked(self, count: int, ended: bool) -> None:
         """Lines that nobody asked for break the rule: nothing is acknowledged in this run any more, which is ended."""
-        if self.run.owed or self.reference.begun_bytes or self.run.half_bytes:
+        if self.run.owed or self.run.half_bytes:
             return
         for _ in range(count):
             self.prints(None)
+        assert self.outputs[-1].mark > self.real.lines_written, "not to be told from an answer"
         self.rule_broken = True
         if ended:
             self.run_ends()
+
+    @rule(partition=A_PARTITION, begun=st.integers(1, 9), ended=st.booleans())
+    def answer_a_part(self, partition: int, begun: int, ended: bool) -> None:
+        """A record of several lines is written in part, and its first lines are answered."""
+        self.flow(partition, [b"x"])
+        self.takes(partition, b"\na\nbc\n\nd\n")
+        self.write(begun, 1024)
+        self.handles_all()
+        if ended:
+            self.run_ends()
+
+    @invariant()
+    def a_line_for_each_is_no_violation(self) -> None:
+        """Whatever was written of a record."""
+        if hasattr(self, "real") and self.outputs and not self.rule_broken:
+            assert self.outputs[-1].mark <= self.real.lines_written
 
 
 class Marker(LedgerMachine):

@@ -17,17 +17,28 @@ Place = Literal["taken", "written", "answered", "settled"]
 """Settled: acknowledged, and kept by a dead record that waits for its letter."""
 
 
-def is_rejected(value: bytes | None, input_newlines: str) -> bool:
+def is_rejected(value: bytes | None, input_newlines: str, prefix: bytes = b"") -> bool:
     """Whether the value becomes a dead letter as it is."""
-    return input_newlines == "reject" and b"\n" in (value or b"").removesuffix(b"\n")
+    body = (value or b"").removesuffix(b"\n")
+    return input_newlines == "reject" and (b"\n" in body or _is_like_marker(body, prefix))
 
 
-def line_of(value: bytes | None, input_newlines: str) -> bytes:
-    """What is written to STDIN for a value."""
-    if value is None or is_rejected(value, input_newlines):
+def line_of(value: bytes | None, input_newlines: str, prefix: bytes = b"") -> bytes:
+    """What is written to STDIN for a value; no line of it begins with the marker lines' prefix."""
+    if value is None or is_rejected(value, input_newlines, prefix):
         return b""
     body = value.removesuffix(b"\n")
-    return (body.replace(b"\n", b" ") if input_newlines == "space" else body) + b"\n"
+    lines = body.split(b"\n") if input_newlines == "split" else [body.replace(b"\n", b" ")]
+    return b"".join(_unlike_marker(line, prefix) + b"\n" for line in lines)
+
+
+def _is_like_marker(line: bytes, prefix: bytes) -> bool:
+    return prefix != b"" and line.startswith(prefix)
+
+
+def _unlike_marker(line: bytes, prefix: bytes) -> bytes:
+    instead = b"_" if prefix.startswith(b" ") else b" "
+    return instead + line[1:] if _is_like_marker(line, prefix) else line
 
 
 @dataclass(eq=False)
@@ -59,6 +70,8 @@ class Reference:
     max_bytes: int
     input_newlines: str
     ack_mode: AckMode
+    prefix: bytes = b""
+    values_changed: int = 0
     records: list[Record] = field(default_factory=list)
     gone: int = 0
     begun_bytes: int = 0
@@ -91,6 +104,13 @@ class Reference:
         """How many more records may be taken."""
         return 0 if self.in_flight_bytes >= self.max_bytes else self.max_records - len(self.records)
 
+    def batch(self, most: int) -> int:
+        """How many of these to take at once: until the bound is reached, if they are like those in flight."""
+        if not self.records or not self.room:
+            return min(self.room, most)
+        usual = self.in_flight_bytes // len(self.records)
+        return min(self.room, most, 1 + (self.max_bytes - self.in_flight_bytes) // usual)
+
     @property
     def in_flight_bytes(self) -> int:
         """What the records in flight cost."""
@@ -122,6 +142,12 @@ class Reference:
             self.states[partition] = "draining"
             self._void(partition, start)
 
+    def leave(self, start: int) -> None:
+        """Likewise of all that drain, from there on."""
+        for partition, state in self.states.items():
+            if state == "draining":
+                self._void(partition, start)
+
     def revoke(self, partition: int, start: int = 0) -> None:
         """The epoch is over."""
         self._void(partition, start)
@@ -139,17 +165,19 @@ class Reference:
     def _void_one(self, record: Record) -> None:
         record.void, record.line = True, b""
 
-    def append(self, partition: int, offset: int, value: bytes | None) -> Record:
+    def append(self, partition: int, offset: int, value: bytes | None, other_bytes: int) -> Record:
         """Take a record."""
         record = Record(
             sequence=self.tail,
             partition=partition,
             offset=offset,
             epoch=self.epochs[partition],
-            line=line_of(value, self.input_newlines),
-            cost_bytes=len(value or b"") + OVERHEAD_BYTES,
-            dead=is_rejected(value, self.input_newlines),
+            line=line_of(value, self.input_newlines, self.prefix),
+            cost_bytes=len(value or b"") + other_bytes + OVERHEAD_BYTES,
+            dead=is_rejected(value, self.input_newlines, self.prefix),
         )
+        if value is not None and not record.dead:
+            self.values_changed += record.line != value.removesuffix(b"\n") + b"\n"
         self.records.append(record)
         if self.states[partition] != "owned":
             self._void_one(record)
@@ -175,6 +203,12 @@ class Reference:
             record.place = "written"
             finished.append(record)
         return stream, finished
+
+    @property
+    def lines_written(self) -> int:
+        """Counting lines: whole ones written, also of the record that was begun; those of earlier runs as they came."""
+        begun = self.at("taken")[0].line[: self.begun_bytes] if self.begun_bytes else b""
+        return self.last_mark + (begun.count(b"\n") if self.ack_mode == "line" else 0)
 
     def mark(self) -> int:
         """A marker was written."""
@@ -350,8 +384,11 @@ class Reference:
         assert real.dead == (len(dead), sum(not record.letter for record in dead))
         assert real.dead_limit == self.dead_limit
         assert real.lines_in_flight == self.lines_in_flight
+        assert real.lines_written == self.lines_written
         assert real.stored() == {p: offset for p, offset in self.next_offsets.items() if self.states[p] != "lost"}
         assert real.in_flight_bytes == self.in_flight_bytes
         assert real.room == self.room
+        assert real.batch(4) == self.batch(4)
+        assert real.values_changed == self.values_changed
         for partition in self.epochs:
             assert real.in_flight_of(partition) == self.in_flight_of(partition), partition

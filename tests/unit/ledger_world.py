@@ -54,6 +54,8 @@ class Run:
     sequences: list[int] = field(default_factory=list)
     read: int = 0
     owed: deque[Token] = field(default_factory=deque)
+    found: int = 0
+    """So much of the stream is whole lines, which are owed or handled."""
     half_bytes: int = 0
     """Of an output line that it has begun."""
 
@@ -89,10 +91,10 @@ class World:
         self.letters_there: set[int] = set()  # sequence numbers of those whose letter is
         self.letters: Counter[tuple[int, int]] = Counter()  # in the dead letter stream, of each record
 
-    def opens(self, records: int, nbytes: int, newlines: str) -> None:
+    def opens(self, records: int, nbytes: int, newlines: str, prefix: bytes) -> None:
         """With these settings, and two partitions."""
-        self.real = Ledger(records, nbytes, newlines, ack_mode=self.ack_mode)
-        self.reference = Reference(records, nbytes, newlines, self.ack_mode)
+        self.real = Ledger(records, nbytes, newlines, ack_mode=self.ack_mode, marker_prefix=prefix)
+        self.reference = Reference(records, nbytes, newlines, self.ack_mode, prefix)
         for partition in range(PARTITIONS - 1):
             self.assigns(partition)
 
@@ -113,6 +115,11 @@ class World:
         """Of a partition that goes, records from here on are not written."""
         return 0
 
+    @property
+    def drain_from(self) -> int:
+        """Likewise of one that is asked back."""
+        return self.void_from
+
     # ---------------------------------------------------------------- Kafka
 
     def takes(self, partition: int, value: bytes | None, gap: int = 0) -> None:
@@ -128,8 +135,9 @@ class World:
             read.append(offset)
             self.values[partition, offset] = value
         self.fetched[partition] = offset + 1
-        self.real.append(partition, offset, value)
-        record = self.reference.append(partition, offset, value)
+        other_bytes = 300 * (offset % 3)  # its key and headers
+        self.real.append(partition, offset, value, other_bytes)
+        record = self.reference.append(partition, offset, value, other_bytes)
         self.in_flight[partition, offset].append(record)
         if record.dead:
             self.dead.add(record.sequence)
@@ -155,6 +163,16 @@ class World:
         for record in finished:
             self.finish_line(record, at)
             at += len(record.line)
+        if reference.begun_bytes:
+            self.owe_lines(reference.at("taken")[0], at)
+
+    def owe_lines(self, record: Record, at: int) -> None:
+        """The Calculator will find these whole lines of a record that begins there, written to its end or not."""
+        run, end = self.run, at + len(record.line)
+        for position in range(max(at, run.found), min(end, len(run.stream))):
+            if run.stream[position] == ord("\n"):
+                run.found = position + 1
+                run.owed.append(Token(run.found, record, last=run.found == end))
 
     def unwritten(self, before: int, limit: int) -> bool:
         """Whether there is a line to write."""
@@ -167,12 +185,13 @@ class World:
         assert record.sequence not in self.dead, f"dead, and written: {record}"
         self.run.whole.append(self.line(record))
         self.run.sequences.append(record.sequence)
-        ends = [at + i + 1 for i, byte in enumerate(record.line) if byte == ord("\n")]
-        self.run.owed.extend(Token(end, record, last=end == ends[-1]) for end in ends)
+        self.owe_lines(record, at)
 
     def line(self, record: Record) -> bytes:
         """What a record is in STDIN, out of Kafka's value."""
-        return line_of(self.values[record.partition, record.offset], self.reference.input_newlines)
+        return line_of(
+            self.values[record.partition, record.offset], self.reference.input_newlines, self.reference.prefix
+        )
 
     # ---------------------------------------------------------------- the Calculator
 

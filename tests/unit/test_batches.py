@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_a_batch_is_what_is_done_in_feed_ahead(record_ms: float) -> None:
     """It grows from one record, twice at the most, and stays."""
     found = sizes(record_ms, dear=False, batches=40)
     assert found[0] == 1
-    assert all(later <= 2 * earlier + 1 for earlier, later in zip(found, found[1:], strict=False))
+    assert all(later <= 2 * earlier + 1 for earlier, later in itertools.pairwise(found))
     assert found[-1] == pytest.approx(max(1.0, AHEAD_MS / record_ms), rel=0.1, abs=1)
 
 

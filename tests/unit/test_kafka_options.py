@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from confluent_kafka import Consumer
 
 from supervisor import kafka
 from supervisor.errors import SettingsError
@@ -52,3 +53,20 @@ def test_a_change_to_transactions_is_refused_where_options_do_not_go_with_them()
     with pytest.raises(SettingsError, match=refused.format("processing_guarantee")):
         settings.with_kv({"processing_guarantee": "exactly-once"})
     load("exactly-once", "isolation.level=read_committed")
+
+
+@pytest.mark.parametrize(
+    ("options", "fetched"),
+    [
+        ("", {"fetch.max.bytes": "262144", "fetch.message.max.bytes": "262144", "queued.min.messages": "10000"}),
+        ("message.max.bytes=3000000", {"fetch.max.bytes": "3000000"}),
+        ("message.max.bytes=1000", {"fetch.max.bytes": "262144"}),
+        ("max.partition.fetch.bytes=1048576,fetch.max.bytes=2000000", {"fetch.max.bytes": "2000000"}),
+        ("queued.min.messages=50000", {"queued.min.messages": "50000"}),
+    ],
+)
+def test_what_is_fetched_ahead_is_bounded_and_can_be_set(options: str, fetched: dict[str, str]) -> None:
+    """The properties depend on each other, and librdkafka takes them."""
+    properties = kafka.consumer_properties(load("at-least-once", options), "topic")
+    assert fetched.items() <= properties.items()
+    Consumer(properties | {"bootstrap.servers": "127.0.0.1:1", "log_level": "0"}).close()

@@ -155,3 +155,40 @@ def test_room_is_bounded_in_records_and_bytes() -> None:
     assert large.room == 0
     with pytest.raises(ValueError, match="no room"):
         large.append(0, 1, b"y")
+
+
+def test_keys_and_headers_count_as_values_do() -> None:
+    """What librdkafka holds with a record is in the bound, and goes with the record."""
+    made = ledger(nbytes=10_000)
+    made.append(0, 0, b"x" * 88, 3_400)
+    made.append(0, 1, None, 488)
+    assert made.in_flight_bytes == 88 + 3_400 + 488 + 2 * 512
+    assert made.room > 0
+    made.append(0, 2, b"", 6_000)
+    assert made.room == 0, "though it is 4 bytes and 3 records"
+    made.write(ALL)
+    made.answer(made.written_position, 1)
+    assert len(made.deliver(1)) == 3
+    assert made.in_flight_bytes == 0
+
+
+@pytest.mark.parametrize("size", [1, 100, 5_000, 90_000])
+def test_the_bound_is_passed_by_one_record(size: int) -> None:
+    """No more are taken at once than it has room for, if they are like those that are there."""
+    made = ledger(records=10_000, nbytes=1_000_000)
+    assert made.batch(512) == 512, "nothing is known of their size"
+    made.append(0, 0, b"x" * size)
+    offset = 1
+    while (batch := made.batch(512)) > 0:
+        for _ in range(batch):
+            made.append(0, offset, b"x" * size)
+            offset += 1
+    assert 1_000_000 <= made.in_flight_bytes < 1_000_000 + size + 512
+
+
+def test_a_batch_is_no_larger_than_the_window() -> None:
+    """Of records, or of what is asked for; and where sizes are beyond all bounds nothing overflows."""
+    made = ledger(records=10, nbytes=1 << 40)
+    assert made.batch(512) == 10
+    made.append(0, 0, b"x")
+    assert (made.batch(512), made.batch(4)) == (9, 4)

@@ -37,6 +37,38 @@ def test_a_split_record_waits_for_its_last_line() -> None:
     assert made.deliver_mark(5) == [(0, 1)]
 
 
+def test_lines_of_a_record_that_is_begun_were_written() -> None:
+    """They may be answered before the rest is in the pipe; the record goes with its last line alone."""
+    made = ledger(input_newlines="split")
+    made.append(0, 0, b"x")
+    made.append(0, 1, b"a\nb\nc\n")
+    assert made.write(4) == b"x\na\n"
+    assert made.lines_written == 2
+    assert made.write(1) == b"b"
+    assert made.lines_written == 2
+    assert made.write(2) == b"\nc"
+    assert made.lines_written == 3
+    assert made.deliver_mark(3) == [(0, 0)]
+    assert made.write(ALL) == b"\n"
+    assert made.lines_written == 4
+    assert made.deliver_mark(4) == [(0, 1)]
+
+
+def test_a_record_that_was_begun_comes_whole_to_the_next_run() -> None:
+    """The lines of it that were answered stay counted, and acknowledge nothing of it."""
+    made = ledger(input_newlines="split")
+    made.append(0, 0, b"x")
+    made.append(0, 1, b"a\nb\nc")
+    made.write(5)
+    assert made.rewind_marks(2) == 1
+    assert made.lines_written == 2
+    assert made.write(3) == b"a\nb"
+    assert made.lines_written == 3
+    assert made.write(ALL) == b"\nc\n"
+    assert made.deliver_mark(4) == [(0, 0)]
+    assert made.deliver_mark(5) == [(0, 1)]
+
+
 def test_lines_of_a_dead_run_acknowledge_when_they_are_delivered() -> None:
     """What came out before the crash is not written again; the next run's lines are counted on from there."""
     made = ledger()

@@ -58,6 +58,6 @@ def test_a_stop_while_the_inlet_is_replaced_leaves_nothing(
         del adoption
         await relay.stop()
         assert relay.lifecycle.state is RelayState.STOPPED
-        return dict(relay.let_go())
+        return dict(await relay.let_go())
 
     assert not any(asyncio.run(main()).values())

@@ -160,6 +160,24 @@ def test_a_stop_ends_in_time(run: Runner, at_once: bool, end_at_last: set[int]) 
 
 
 @LOOPS
+def test_its_children_of_ours_make_no_difference(run: Runner, end_at_last: set[int]) -> None:
+    """They get the signals that it refuses, and so the group as a whole does not."""
+
+    async def main() -> None:
+        # The leader becomes another user's, its child was started before that.
+        async with staged("sh", "-c", f'sleep 300 & exec {" ".join(BECOME_NOBODY)} sh -c "$0"', DEAF) as stage:
+            await stage.says(b"ready")
+            (started,) = stage.streams.runs
+            end_at_last.add(started.pid)
+            await changes_user(stage, started.pid)
+            os.killpg(started.pid, 0)
+            _, took_s = await stage.stop(grace_s=0.4)
+            assert 1.4 <= took_s < 2.5
+
+    run(main())
+
+
+@LOOPS
 def test_a_cancelled_loop_ends_in_time(run: Runner, end_at_last: set[int]) -> None:
     """As with a part of the Supervisor that failed."""
 
