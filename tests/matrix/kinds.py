@@ -121,7 +121,15 @@ _ALL: Final = (
     _shell("pipe3", f"cat | grep --line-buffered . | {_SLOW}", "grep", "cat", records=900),
     _python("session", "session", idle_ms=200, records=900),
     _python("pool", "pool", records=1200),
+    _python("coprocess", "coprocess", records=900),
     _python("command", "command", records=300),
+    Kind("wrapped", ("timeout", "1000", *_python("", "slow", ".001").command), ("timeout",), records=900),
+    Kind(
+        "xargs",
+        ("xargs", "-d", "\\n", "-n1", "sh", "-c", 'echo "$1"; echo "$1" >>"$SIDE"', "x"),
+        ("xargs", "sh"),
+        records=300,
+    ),
     # it may not be looked at
     _unseen("nodump", "nodump", promise=Promise.SAFE_BUT_TAIL),
     _unseen("otheruid", "uid", promise=Promise.SAFE_BUT_TAIL, root=True),

@@ -177,6 +177,19 @@ def _in_pool(line: str) -> None:
     answer(line)
 
 
+def coprocess() -> None:
+    """Asks a helper, started before the first line, by pipes."""
+    again = "import sys, time\nfor line in sys.stdin: time.sleep(0.001); print(line, end='', flush=True)"
+    with subprocess.Popen([sys.executable, "-c", again], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as helper:
+        assert helper.stdin is not None
+        assert helper.stdout is not None
+        for line in sys.stdin.buffer:
+            helper.stdin.write(line)
+            helper.stdin.flush()
+            answer(helper.stdout.readline())
+        helper.stdin.close()
+
+
 def command() -> None:
     """Runs a program for each line."""
     for line in sys.stdin:
