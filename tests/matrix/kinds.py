@@ -122,6 +122,9 @@ _ALL: Final = (
     _python("session", "session", idle_ms=200, records=900),
     _python("pool", "pool", records=1200),
     _python("coprocess", "coprocess", records=900),
+    _python("mppipe", "mppipe", idle_ms=200, records=900),
+    Kind("nodefork", ("node", f"{PROGRAMS}/fork.js"), ("node",), idle_ms=200, records=600),
+    _python("daemon", "daemon", idle_ms=200),
     _python("command", "command", records=300),
     Kind("wrapped", ("timeout", "1000", *_python("", "slow", ".001").command), ("timeout",), records=900),
     Kind(
