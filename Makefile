@@ -47,9 +47,10 @@ faults: services ## tests/faults alone
 	$(BIN)/python -m pytest tests/faults
 
 STEPS ?= 100000
+MATRIX_S ?= 900
 .PHONY: matrix
-matrix: env ## every kind of program, without Kafka: STEPS (100000) acknowledgements, each beside what the program has done
-	$(BIN)/python -m tests.matrix --steps $(STEPS)
+matrix: env ## every kind of program, without Kafka: STEPS (100000) acknowledgements or MATRIX_S (900) seconds of each
+	$(BIN)/python -m tests.matrix --steps $(STEPS) --seconds $(MATRIX_S)
 
 SOAK_MINUTES ?= 30
 .PHONY: soak

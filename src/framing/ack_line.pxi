@@ -25,8 +25,10 @@ cdef void inlet_break_rule_by_surplus(inlet_t *s, int64_t mark) noexcept nogil:
     if line[0] != 0:
         snprintf(how, sizeof(how), "more than one for each; one too many: '%s'; the first of this run: '%s'", line,
                  first)
-    else:
+    elif first[0] != 0:
         snprintf(how, sizeof(how), "more than one for each; the first of this run: '%s'", first)
+    else:
+        snprintf(how, sizeof(how), "more than one for each")
     inlet_break_rule(s, mark, how)
 
 

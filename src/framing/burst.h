@@ -3,8 +3,8 @@
  * An idempotent librdkafka sends one request of a partition at a time, and its thread spins, at the cost of a core, while a
  * message that could be sent waits behind it (rd_kafka_toppar_producer_serve works out its next wake-up from the queue
  * before it looks at what is under way). So nothing is put into its queue while a burst to that partition is out. What
- * comes meanwhile is gathered here, and is the next burst: a full one if the broker is the slower, and a request as soon
- * as lines have been gathered for `gather_ns` if it is not. Nothing is gathered while every record of the window has been
+ * comes meanwhile is gathered here, and is the next burst: a full one if the broker is the slower, and what there is
+ * `gather_ns` after the last burst if it is not. So a line that comes alone goes at once. Nothing is gathered while every record of the window has been
  * written: what the Calculator prints then is what the next record waits for.
  *
  * A request has one result. So the first report that a line was delivered tells of all lines of its request, and the next
@@ -21,7 +21,7 @@
 typedef struct {
     int max_lines;
     size_t max_bytes;  /* of what is gathered, overhead included */
-    int64_t gather_ns; /* how long lines are gathered, unless there are enough */
+    int64_t gather_ns; /* from one burst to the next, unless there are enough lines for it */
 } burst_limits_t;
 
 static inline size_t burst_bytes_of(size_t value_bytes) { return value_bytes + BURST_RECORD_OVERHEAD; }

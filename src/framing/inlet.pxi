@@ -423,7 +423,8 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     if s.transactional:
         cut_ns = inlet_transact(s, now_ns)
     inlet_note_full(s, now_ns)
-    progress_inlet_waits(s.progress)
+    if inlet_is_urgent(s):      # else what is delivered is looked at every STORE_INTERVAL_NS: each wake-up costs
+        progress_inlet_waits(s.progress)
     inlet_acknowledge(s)
     progress_set_window_full(s.progress, s.ledger.cursor == s.ledger.tail and ledger_room(&s.ledger) <= 0)
     if s.revoking != NULL and (now_ns >= s.revoke_deadline_ns or inlet_drained(s)):
@@ -451,7 +452,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     notes_ns = inlet_notes_due_ns(s, now_ns)
     if notes_ns > 0:
         wait_ns = min(wait_ns, notes_ns)
-    if s.ledger.fence_count > 0 or s.ledger.answered > s.ledger.head:
+    if s.ledger.head < s.ledger.cursor:
         wait_ns = min(wait_ns, STORE_INTERVAL_NS)
     if s.acknowledged != s.lag_acknowledged:
         wait_ns = min(wait_ns, max(0, s.next_lag_ns - now_ns))

@@ -86,7 +86,7 @@ cdef int outlet_round(outlet_t *s) noexcept nogil:
         return CLOSING_WAIT_MS
     if s.pending_count == 0 and s.returned.count == 0:
         return FULL_WAIT_MS if s.full else IDLE_WAIT_MS
-    gathered_ns = s.pending_since_ns + s.burst.gather_ns - now_ns
+    gathered_ns = s.handed_over_ns + s.burst.gather_ns - now_ns
     if outlet_may_begin_burst(s) and 0 < gathered_ns < FULL_WAIT_MS * <int64_t>1000000:
         return <int>(gathered_ns // 1000000) + 1
     return FULL_WAIT_MS

@@ -120,7 +120,6 @@ cdef bint outlet_frame_line(outlet_t *s, const uint8_t *line, size_t n) noexcept
     m.partition = RDK_PARTITION_UA
     if s.pending_count == 0:
         s.pending_bytes = 0
-        s.pending_since_ns = monotonic_ns()
     s.pending_count += 1
     s.pending_bytes += burst_bytes_of(size)
     s.bytes_produced += size

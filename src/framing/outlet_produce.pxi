@@ -258,19 +258,19 @@ cdef bint outlet_flush_all(outlet_t *s, int64_t now_ns) noexcept nogil:
     if s.returned.count > 0 and not outlet_flush_returned(s):
         return False
     if s.pending_count > 0 and outlet_may_begin_burst(s) and (
-            outlet_is_burst(s) or now_ns >= s.pending_since_ns + s.burst.gather_ns or outlet_in_a_hurry(s)):
+            outlet_is_burst(s) or now_ns >= s.handed_over_ns + s.burst.gather_ns or outlet_in_a_hurry(s)):
         count = s.pending_count
         if count > 1 and s.pending_bytes > s.burst.max_bytes:
             count -= 1      # the last one would be left over from the request
         if not outlet_may_offer(s, count):
             return False
         left = outlet_offer(s, s.pending, count, RDK_PARTITION_UA)
+        s.handed_over_ns = now_ns
         if count < s.pending_count:
             s.pending[left] = s.pending[count]
             left += 1
         if left == 1:
             s.pending_bytes = burst_bytes_of(s.pending[0].len)
-            s.pending_since_ns = now_ns
         s.pending_count = left
     return s.pending_count == 0
 

@@ -107,7 +107,7 @@ cdef struct outlet_t:
     rd_kafka_message_t *pending
     int pending_count
     size_t pending_bytes
-    int64_t pending_since_ns
+    int64_t handed_over_ns          # when lines were handed over last
     returned_t returned
     # a batch was refused for its size: offered is a group at a time, smaller until the broker takes it (0: no groups)
     size_t group_limit_bytes, group_bytes

@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def _without_kafka(shop: Workshop, options: argparse.Namespace) -> Callable[[Kind, int], Wrong]:
-    shop.driver(afresh=True)
+    shop.build_driver()
 
     def one(kind: Kind, seed: int) -> Wrong:
         result = run(shop, kind, seed=seed, steps=options.steps, seconds=options.seconds)

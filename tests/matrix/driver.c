@@ -1,7 +1,7 @@
 /* Feeds a program by a pipe as the inlet does, acknowledges by the `demand` rule as it is shipped, and at every
  * acknowledgement compares with what the program has done: with its own log of handled lines, and with its STDOUT.
  *
- * Usage: driver [--seed N] [--steps N] [--seconds S] [--idle-ms MS] [--side LOG] [--window N] [--no-out] [--no-ptrace] [--settle-s S]
+ * Usage: driver [--seed N] [--steps N] [--seconds S] [--idle-ms MS] [--side LOG] [--no-out] [--no-ptrace] [--settle-s S]
  *               [--trickle] PROGRAM [ARGUMENT...]
  *
  * The program answers each line by the same line. Its log has a byte for each byte of the lines that it has handled; it is
@@ -374,22 +374,17 @@ static void report(const driver_t *d, int64_t settled_ns, bool ended) {
 
 int main(int argc, char *argv[]) {
     static driver_t d = {.out_counts = true, .max_steps = INT64_MAX, .idle_ns = SECOND, .settle_ns = 10 * SECOND};
-    static const struct option options[] = {{"seed", required_argument, NULL, 'r'},
-                                            {"steps", required_argument, NULL, 'n'},
-                                            {"seconds", required_argument, NULL, 's'},
-                                            {"idle-ms", required_argument, NULL, 'i'},
-                                            {"side", required_argument, NULL, 'l'},
-                                            {"no-out", no_argument, NULL, 'o'},
-                                            {"window", required_argument, NULL, 'w'},
-                                            {"no-ptrace", no_argument, NULL, 'p'},
-                                            {"settle-s", required_argument, NULL, 'e'},
-                                            {"trickle", no_argument, NULL, 't'},
-                                            {0}};
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 'r'},    {"steps", required_argument, NULL, 'n'},
+        {"seconds", required_argument, NULL, 's'}, {"idle-ms", required_argument, NULL, 'i'},
+        {"side", required_argument, NULL, 'l'},    {"no-out", no_argument, NULL, 'o'},
+
+        {"no-ptrace", no_argument, NULL, 'p'},     {"settle-s", required_argument, NULL, 'e'},
+        {"trickle", no_argument, NULL, 't'},       {0}};
     static const int64_t windows[] = {500, 5000, 50000};
     static const int64_t aheads[] = {200 * MS, 200 * MS, 20 * MS,
                                      5 * MS}; /* the shorter, the more to see of slow ones */
     double run_s = 2;
-    int64_t window = 0;
     int option;
     while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
         switch (option) {
@@ -408,9 +403,6 @@ int main(int argc, char *argv[]) {
         case 'l':
             d.side = optarg;
             setenv("SIDE", optarg, 1);
-            break;
-        case 'w':
-            window = strtoll(optarg, NULL, 10);
             break;
         case 'o':
             d.out_counts = false;
@@ -431,15 +423,14 @@ int main(int argc, char *argv[]) {
     if (optind == argc)
         return 2;
     signal(SIGPIPE, SIG_IGN);
-    if (window == 0)
-        window = windows[draw(&d.weather) % 3];
+    const int64_t window = windows[draw(&d.weather) % 3];
     d.ahead_ns = aheads[draw(&d.weather) % 4];
     if (ledger_open(&d.ledger, window, 64 << 20, LEDGER_COUNT_BYTES) != 0 || ledger_assign(&d.ledger, 0) != 0)
         fail("ledger_open");
     d.began_ns = clock_monotonic_ns();
     child_start(&d.child, argv + optind);
-    demand_attach(&d.demand, d.child.pid, d.child.stdio, d.ahead_ns, 0);
     d.demand.idle_ns = d.idle_ns;
+    demand_attach(&d.demand, d.child.pid, d.child.stdio, d.ahead_ns, 0);
     feed_reset(&d.feed, d.ahead_ns, fcntl(d.child.in, F_GETPIPE_SZ));
     outlet_start(&d.outlet, d.child.out, d.child.err, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     feed(&d, (int64_t)(run_s * 1e9));

@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +36,7 @@ class Workshop:
 
     directory: Path
     server: str
+    building: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def command(self, kind: Kind) -> list[str]:
         """The kind's command, its program built; NotRunError if a tool for it is missing."""
@@ -43,42 +46,51 @@ class Workshop:
         if kind.root and os.geteuid() != 0:
             raise NotRunError("not run: only root can become another user")
         if kind.build:
-            self._make([self._place(word) for word in kind.build])
+            self._build(kind)
         return [self._place(word) for word in kind.command]
 
-    def driver(self, *, afresh: bool = False) -> Path:
-        """The driver, built from the rule as it stands in src/framing."""
-        driver = self.directory / "driver"
+    @property
+    def driver(self) -> Path:
+        """The driver, which has to be built first."""
+        return self.directory / "driver"
+
+    def build_driver(self) -> None:
+        """Build it from the rule as it stands in src/framing."""
         sources = [_HERE / "driver.c", *sorted(_FRAMING.glob("*.c"))]
         includes = ["-I", str(_FRAMING), "-I", str(_HERE)]
         flags = ["-O2", "-g", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wno-unused-function", "-pthread"]
-        if afresh or not driver.exists():
-            self._make(["cc", *flags, *includes, "-o", str(driver), *map(str, sources), "-lm"])
-        return driver
+        _make(["cc", *flags, *includes, "-o", str(self.driver), *map(str, sources), "-lm"])
 
-    def environment(self, side: Path | None = None) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """What programs get to know."""
         # A Python that was told to flush would not be the ordinary one.
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-        return {**inherited, "SERVER": self.server, **({"SIDE": str(side)} if side else {})}
+        return {**inherited, "SERVER": self.server}
 
     def _place(self, word: str) -> str:
         return word.replace(PROGRAMS, str(_HERE / "programs")).replace(BUILT, str(self.directory))
 
-    def _make(self, command: list[str]) -> None:
-        done = self.directory / f"made-{Path(command[-1]).name}"
-        if command[0] != "cc" and done.exists():
-            return
-        made = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_BUILD_DEADLINE_S)
-        assert made.returncode == 0, f"{' '.join(command)}\n{made.stdout}{made.stderr}"
-        done.touch()
+    def _build(self, kind: Kind) -> None:
+        """Build its program, once for all kinds that are made of it: one that runs already cannot be written to."""
+        command = [self._place(word) for word in kind.build]
+        source = Path(command[-1])
+        done = self.directory / f"made-{source.name}"
+        with self.building:
+            if not done.exists() or done.stat().st_mtime < source.stat().st_mtime:
+                _make(command)
+                done.touch()
+
+
+def _make(command: list[str]) -> None:
+    made = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_BUILD_DEADLINE_S)
+    assert made.returncode == 0, f"{' '.join(command)}\n{made.stdout}{made.stderr}"
 
 
 @contextmanager
 def workshop(directory: Path) -> Iterator[Workshop]:
     """A workshop with its service running."""
     directory.mkdir(parents=True, exist_ok=True)
-    with spawn(["python3", _HERE / "server.py"], stdout=subprocess.PIPE) as server:
+    with spawn([sys.executable, _HERE / "server.py"], stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         try:
             yield Workshop(directory, server.stdout.readline().decode().strip())
@@ -156,12 +168,11 @@ def run(shop: Workshop, kind: Kind, *, seed: int, steps: int, seconds: float) ->
         ]
         options += ["--settle-s", str(settle_s)]
         options += ["--side", str(side)] if kind.side else []
-        options += ["--window", str(kind.window)] if kind.window else []
         options += [] if kind.out else ["--no-out"]
         options += ["--no-ptrace"] if kind.hidden else []
         options += ["--trickle"] if kind.promise is Promise.SAFE_BUT_TAIL else []
         ran = subprocess.run(
-            [shop.driver(), *options, *command],
+            [shop.driver, *options, *command],
             capture_output=True,
             text=True,
             check=False,

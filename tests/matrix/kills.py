@@ -63,8 +63,7 @@ class KillRun:
         try:
             process = self._start()
             for kill in range(self._kills):
-                self._feed(incoming)
-                self._wait_busy(process)
+                self._feed_until_busy(process, incoming)
                 time.sleep(self._chance.random() ** 2 * 0.5)
                 if kill % 2 == 0:
                     self._kill_calculator(process)
@@ -104,19 +103,11 @@ class KillRun:
         self._kafka.produce(incoming, values(self._sent, count))
         self._sent += count
 
-    def _wait_busy(self, process: Supervised) -> None:
-        """Until it has delivered more than before: it is at work on what was fed."""
-        before = -1
-
-        def delivers() -> bool:
-            nonlocal before
-            with suppress(OSError):
-                delivered = process.status()["outlet"].get("lines_delivered", 0)
-                before = delivered if before < 0 else before
-                return bool(delivered > before or delivered >= self._sent)
-            return False
-
-        until(delivers, f"the Calculator is at work: {self._kind.name}", _PROGRESS_DEADLINE_S)
+    def _feed_until_busy(self, process: Supervised, incoming: str) -> None:
+        """Feed a share, and wait until something more is delivered: the Calculator is at work on it."""
+        before = _delivered(process)
+        self._feed(incoming)
+        until(lambda: _delivered(process) > before, f"{self._kind.name} is at work", _PROGRESS_DEADLINE_S)
 
     def _kill_calculator(self, process: Supervised) -> None:
         pid = process.status()["calculator_pid"]
@@ -136,6 +127,13 @@ class KillRun:
 
     def _numbers(self, outgoing: str) -> Counter[int]:
         return Counter(int(str(frame.value).split()[0]) for frame in Persistence(self._kafka, outgoing).read())
+
+
+def _delivered(process: Supervised) -> int:
+    """Lines delivered so far; none while it starts."""
+    with suppress(OSError):
+        return int(process.status()["outlet"].get("lines_delivered", 0))
+    return 0
 
 
 def kill_run(

@@ -25,8 +25,7 @@ class Kind:
 
     ``side``: it notes each line it has handled in a log of its own; else its STDOUT alone shows that. ``out``: so
     does its STDOUT. ``hidden``: whoever watches it may not trace. ``idle_ms`` is ACK_IDLE, and shorter than the
-    default where waiting for it makes up the run. ``records`` are some seconds' work. ``window`` is
-    MAX_IN_FLIGHT_RECORDS, where a batch of it is one of the slow ones; 0: any.
+    default where waiting for it makes up the run. ``records`` are some seconds' work.
     """
 
     name: str
@@ -40,7 +39,6 @@ class Kind:
     root: bool = False
     idle_ms: int = 1000
     records: int = 3000
-    window: int = 0
 
 
 def _python(name: str, *arguments: str, **more: object) -> Kind:
@@ -115,7 +113,7 @@ _ALL: Final = (
     _go("gonet", "net", records=240),
     # event loops
     Kind("node", ("node", f"{PROGRAMS}/echo.js"), ("node",), idle_ms=200),
-    Kind("nodefetch", ("node", f"{PROGRAMS}/fetch.js"), ("node",), idle_ms=200, records=240, window=2000),
+    Kind("nodefetch", ("node", f"{PROGRAMS}/fetch.js"), ("node",), idle_ms=200, records=240),
     _python("asyncio", "asyncio_", idle_ms=200),
     _python("select", "loop", idle_ms=200),
     # more processes than one
@@ -123,7 +121,18 @@ _ALL: Final = (
     _shell("pipe3", f"cat | grep --line-buffered . | {_SLOW}", "grep", "cat", records=900),
     _python("session", "session", idle_ms=200, records=900),
     _python("pool", "pool", records=1200),
+    _python("coprocess", "coprocess", records=900),
+    _python("mppipe", "mppipe", idle_ms=200, records=900),
+    Kind("nodefork", ("node", f"{PROGRAMS}/fork.js"), ("node",), idle_ms=200, records=600),
+    _python("daemon", "daemon", idle_ms=200),
     _python("command", "command", records=300),
+    Kind("wrapped", ("timeout", "1000", *_python("", "slow", ".001").command), ("timeout",), records=900),
+    Kind(
+        "xargs",
+        ("xargs", "-d", "\\n", "-n1", "sh", "-c", 'echo "$1"; echo "$1" >>"$SIDE"', "x"),
+        ("xargs", "sh"),
+        records=300,
+    ),
     # it may not be looked at
     _unseen("nodump", "nodump", promise=Promise.SAFE_BUT_TAIL),
     _unseen("otheruid", "uid", promise=Promise.SAFE_BUT_TAIL, root=True),

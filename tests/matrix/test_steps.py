@@ -25,7 +25,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     directory.chmod(0o755)
     directory.parent.chmod(0o755)  # programs that become another user still have to be found
     with workshop(directory) as shop:
-        shop.driver()
+        shop.build_driver()
         yield shop
 
 

@@ -26,9 +26,9 @@ static double draw_unit(weather_t *w) { return (double)(draw(w) >> 11) / 9007199
 
 static void weather_next_phase(weather_t *w, int64_t now_ns) {
     w->arrival = (arrival_t)(draw(w) % 3);
-    w->urgent = draw(w) % 2;
+    w->urgent = draw(w) % 4 != 0; /* acknowledgements are seldom if not */
     w->restless = draw(w) % 3 == 0;
-    w->drains = draw(w) % 3 == 0;
+    w->drains = draw(w) % 6 == 0;
     w->end_ns = now_ns + 50000000 + (int64_t)(draw_unit(w) * 450e6);
     w->mean_ns = (int64_t)(200000 * pow(100, draw_unit(w))); /* 0.2 to 20 ms */
     w->next_ns = now_ns;

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import http.server
 import multiprocessing
+import multiprocessing.connection
 import os
 import pty
 import queue
@@ -175,6 +176,48 @@ def pool() -> None:
 def _in_pool(line: str) -> None:
     time.sleep(random.choice((0, 0, 0.001)))
     answer(line)
+
+
+def coprocess() -> None:
+    """Asks a helper, started before the first line, by pipes."""
+    again = "import sys, time\nfor line in sys.stdin: time.sleep(0.001); print(line, end='', flush=True)"
+    with subprocess.Popen([sys.executable, "-c", again], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as helper:
+        assert helper.stdin is not None
+        assert helper.stdout is not None
+        for line in sys.stdin.buffer:
+            helper.stdin.write(line)
+            helper.stdin.flush()
+            answer(helper.stdout.readline())
+        helper.stdin.close()
+
+
+def mppipe() -> None:
+    """Asks a helper by a pair of sockets, as multiprocessing.Pipe is one."""
+    ours, theirs = multiprocessing.Pipe()
+    multiprocessing.Process(target=_behind_pipe, args=(theirs,), daemon=True).start()
+    for line in sys.stdin:
+        ours.send(line)
+        answer(ours.recv())
+
+
+def _behind_pipe(ours: multiprocessing.connection.Connection) -> None:
+    while True:
+        line = ours.recv()
+        time.sleep(random.choice((0, 0, 0.002)))
+        ours.send(line)
+
+
+def daemon() -> None:
+    """Starts a server of its own with the first line, which polls with a time limit and shares nothing with it."""
+    server = None
+    for line in sys.stdin:
+        if server is None:
+            command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "0"]
+            nobody = subprocess.DEVNULL
+            server = subprocess.Popen(command, stdin=nobody, stdout=nobody, stderr=nobody)
+        answer(line)
+    if server is not None:
+        server.kill()
 
 
 def command() -> None:
