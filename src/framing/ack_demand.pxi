@@ -7,6 +7,11 @@ cdef void inlet_answered(inlet_t *s, int64_t position) noexcept nogil:
         ledger_fence(&s.ledger, progress_written(s.progress))
 
 
+cdef bint inlet_sees_no_rest(inlet_t *s) noexcept nogil:
+    """Does nothing show that a record which nothing follows is done with?"""
+    return s.ledger.count == LEDGER_COUNT_BYTES and demand_is_unseen(&s.demand)
+
+
 cdef bint inlet_is_urgent(inlet_t *s) noexcept nogil:
     """Does somebody wait for what the Calculator is done with?"""
     cdef bint window_fills = ledger_room(&s.ledger) <= s.ledger.max_records // 2 \

@@ -14,7 +14,8 @@ cdef extern from "<string.h>" nogil:
 
 cdef enum:
     CAREFUL_RECORDS = 512           # so many are written alone; the one that is looked for is hardly further away
-    CAREFUL_S = 60                  # nor longer than this: some programs need a second for each that is alone
+    CAREFUL_S = 10                  # nor longer than this, twice as long after each further end without progress:
+    CAREFUL_MOST_S = 60             # some programs need a second for each record that is alone
     NOTE_WAIT_MS = 1000             # a note that cannot be committed stops the flow no longer
     NOTE_AGAIN_MS = 100
 
@@ -86,7 +87,7 @@ cdef void inlet_first_record(inlet_t *s, int64_t sequence) noexcept nogil:
         inlet_set_attempt(s, a, ATTEMPT_BURIED)
         notice_post(&s.client.notices, NOTICE_SURVIVED_POISON, a.before, where)
         return
-    s.careful_end_ns = monotonic_ns() + CAREFUL_S * 1000 * MS
+    s.careful_end_ns = monotonic_ns() + min(CAREFUL_S << min(a.before - 1, 10), CAREFUL_MOST_S) * 1000 * MS
     # One that is known to be what is looked for is enough.
     s.careful_until = max(s.careful_until, sequence + (1 if a.before > s.poison_max_attempts else CAREFUL_RECORDS))
     notice_post(&s.client.notices, NOTICE_SURVIVED_SUSPECT, a.before, where)
@@ -97,7 +98,8 @@ cdef int64_t inlet_noted_limit(inlet_t *s, int64_t limit, int64_t now_ns) noexce
     cdef int64_t cursor = s.ledger.cursor
     if s.ledger.cursor_bytes > 0:
         return cursor + 1
-    if s.careful_until > 0 and s.ledger.head == cursor and (cursor >= s.careful_until or now_ns >= s.careful_end_ns):
+    if s.careful_until > 0 and ((s.ledger.head == cursor and cursor >= s.careful_until)
+                                or now_ns >= s.careful_end_ns or inlet_sees_no_rest(s)):
         s.careful_until = 0
         s.more = True
         s.notes_to_clear = not s.transactional      # a transaction did it with the offsets

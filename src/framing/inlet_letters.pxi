@@ -88,7 +88,7 @@ cdef bint inlet_alone(inlet_t *s) noexcept nogil:
     that a record which nothing follows is done with."""
     if s.alone_until == 0:
         return False
-    cdef bint seen = s.ledger.count != LEDGER_COUNT_BYTES or not demand_is_unseen(&s.demand)
+    cdef bint seen = not inlet_sees_no_rest(s)
     if s.ledger.answered < s.alone_until and seen:
         return True
     s.alone_until = 0

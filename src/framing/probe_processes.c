@@ -181,12 +181,9 @@ static bool scan(calculator_probe_t *probe) {
     return true;
 }
 
-/* Looks at the numbers that were given out after ``after``. false: at too many of them, or it is not known at which. */
-static bool consider_range(calculator_probe_t *probe, int64_t after, int64_t newest) {
-    if (after < 0 || newest < after || newest - after > GAP_MAX)
-        return false;
+static void consider_each(calculator_probe_t *probe, int64_t first, int64_t last) {
     const int room = (int)(sizeof probe->pending / sizeof probe->pending[0]);
-    for (int64_t pid = after + 1; pid <= newest; pid++) {
+    for (int64_t pid = first; pid <= last; pid++) {
         if (consider(probe, (pid_t)pid))
             continue;
         if (probe->pending_count == room)
@@ -194,6 +191,23 @@ static bool consider_range(calculator_probe_t *probe, int64_t after, int64_t new
         probe->pending[probe->pending_count++] = (pid_t)pid;
         probe->pending_ns = probe_clock_ns();
     }
+}
+
+/* Looks at the numbers that were given out after ``after``. false: there are too many of them, or it is not known which. */
+static bool consider_range(calculator_probe_t *probe, int64_t after, int64_t newest) {
+    char text[64];
+    int64_t most = newest;
+    if (after < 0)
+        return false;
+    if (newest < after) { /* the numbers began anew, as they do every 32,768 processes on many machines */
+        if (probe_read(probe->proc, 0, 0, "sys/kernel/pid_max", text, sizeof text) <= 0 ||
+            !parse_last_number(text, &most) || most < after || most - after + newest > GAP_MAX)
+            return false;
+        consider_each(probe, 1, newest);
+    } else if (newest - after > GAP_MAX) {
+        return false;
+    }
+    consider_each(probe, after + 1, most);
     return true;
 }
 
@@ -240,8 +254,11 @@ void probe_processes_refresh(calculator_probe_t *probe) {
     int64_t newest = newest_pid(probe);
     if (newest != probe->checked_pid) {
         forget_ended(probe);
-        if (!consider_range(probe, probe->checked_pid, newest) && !scan(probe))
-            return;
+        if (!consider_range(probe, probe->checked_pid, newest)) {
+            if (!scan(probe))
+                return;
+            probe->newest_pid = newest; /* a look would have to scan once more, and there is no time for two */
+        }
         probe->checked_pid = newest;
     } else if (probe->pending_count > 0) {
         int kept = 0;

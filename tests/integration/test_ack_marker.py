@@ -119,7 +119,7 @@ def test_a_calculator_that_never_echoes_is_said(
         "the Calculator's check says so",
     )
     assert process.status()["inlet"]["in_flight_records"] == 100
-    assert kafka.committed(names.group, incoming) == {}
+    assert kafka.committed(names.group, incoming) in ({}, {0: 0})
     assert process.terminate() == 0
     supervisor_process(("cat",), env=MARKER)
     kafka.wait_committed(names.group, incoming, 500)

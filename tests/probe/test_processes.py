@@ -393,3 +393,23 @@ def test_stdin_is_found_where_it_is_not_told(library: ctypes.CDLL, tmp_path: Pat
     tree.fd(100, 0, "/dev/null")
     assert looked(tree, library, tmp_path / "none")[0] in {Verdict.WORK, Verdict.UNSEEN}
     assert STDIN
+
+
+def test_numbers_that_wrap_cost_no_scan_where_few_were_given_out(library: ctypes.CDLL, tmp_path: Path) -> None:
+    """A child is found, and a rest is seen at the next look."""
+    tree = MadeUp(leader=30000)
+    tree.process(30000)
+    tree.files["sys/kernel/pid_max"] = "32768\n"
+    probe = settled(tree, library, tmp_path)
+    child = MadeUp(leader=302)
+    child.process(302, ["running"], parent=30000, started=6000)
+    child.put_down(tmp_path)
+    probe.look()
+    assert probe.look() == Verdict.WORK
+    assert set(probe.processes()) == {30000, 302}
+    (tmp_path / "302/stat").write_text(stat_line(302, "S", 1, 1, 6000))  # an orphan: it is none of ours any more
+    (tmp_path / "sys/kernel/ns_last_pid").write_text("310\n")
+    probe.look()
+    assert probe.look() == Verdict.IDLE
+    assert probe.scans == 0
+    probe.close()
