@@ -21,7 +21,7 @@ from tests.services.topics import Kafka
 from .harness import NotRunError, Workshop
 from .kinds import Kind, Promise
 
-_PROGRESS_DEADLINE_S = 60.0
+_PROGRESS_DEADLINE_S = 90.0  # a Supervisor that follows one that was killed is careful for a minute
 _FILLER = b"x" * 400
 
 
