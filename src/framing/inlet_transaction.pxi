@@ -81,6 +81,7 @@ cdef void inlet_hand_offsets_of(inlet_t *s, void **group) noexcept nogil:
     sequence = ledger_buried_before(&s.ledger, ledger_settle_marks(&s.ledger, cut.mark), s.progress.letters.delivered)
     if sequence == s.ledger.head and not progress_transaction_open(s.progress):
         cut_move(cut, CUT_DELIVERED, CUT_NONE)
+        progress_wake_outlet(s.progress)    # it takes no line before: else it could be asked again each time it looks
         return
     below = <int64_t *>malloc((s.ledger.partition_count + 1) * sizeof(int64_t))
     if below == NULL:

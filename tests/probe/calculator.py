@@ -60,14 +60,14 @@ class Calculator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self.stdin)
-        os.close(self.stdout)
         for pid in reversed(descendants(self.process.pid)):
             try:
                 os.kill(pid, 9)
             except ProcessLookupError:
                 continue
         self.process.wait(SOON_S)
+        os.close(self.stdin)  # not before: a helper whose parent ends by itself is an orphan
+        os.close(self.stdout)
         if self.probe is not None:
             self.probe.close()
 

@@ -211,6 +211,7 @@ PROGRAMS = [
         " print(line, end=str(), flush=True)'\n"
         "pty.spawn([sys.executable, '-c', child])",
         idle=EVENT_LOOP,
+        may_look_idle=True,  # while the kernel passes on what was written to the terminal
     ),
     Program("sh, runs a command for each line", ["sh", "-c", f"while read -r l; do sleep {WORK_S}; echo $l; done"]),
     Program(
