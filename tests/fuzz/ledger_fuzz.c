@@ -23,10 +23,27 @@ typedef struct {
 
 static unsigned draw(script_t *s, unsigned below) { return s->next < s->end ? *s->next++ % below : 0; }
 
+/* Whether a line of the value begins here as marker lines do. */
+static int like_marker(const ledger_t *l, const ledger_entry_t *e, size_t at) {
+    const int several = e->flags & LEDGER_SEVERAL_LINES;
+    if (l->marker_prefix_bytes == 0 || (at > 0 && !(several && e->payload[at - 1] == '\n')))
+        return 0;
+    for (size_t i = 0; i < l->marker_prefix_bytes; i++) {
+        if (at + i + 1 >= e->line_bytes)
+            return 0;
+        const uint8_t byte = e->payload[at + i];
+        if ((byte == '\n' && !several ? ' ' : byte) != l->marker_prefix[i])
+            return 0;
+    }
+    return 1;
+}
+
 /* The byte at this place of a record's line. */
-static uint8_t line_byte(const ledger_entry_t *e, size_t at) {
+static uint8_t line_byte(const ledger_t *l, const ledger_entry_t *e, size_t at) {
     if (at + 1 == e->line_bytes)
         return '\n';
+    if (like_marker(l, e, at))
+        return l->instead;
     return e->payload[at] == '\n' && (e->flags & LEDGER_INNER_NEWLINE) ? ' ' : e->payload[at];
 }
 
@@ -38,7 +55,7 @@ static int64_t lines_out(const ledger_t *l) {
 static int64_t begun_lines(const ledger_t *l) {
     int64_t lines = 0;
     for (size_t i = 0; l->count == LEDGER_COUNT_LINES && i < l->cursor_bytes; i++)
-        lines += line_byte(ledger_at(l, l->cursor), i) == '\n';
+        lines += line_byte(l, ledger_at(l, l->cursor), i) == '\n';
     return lines;
 }
 
@@ -82,7 +99,7 @@ static void write_some(ledger_t *l, script_t *s) {
         for (size_t j = 0; j < iov[k].iov_len && left > 0; j++, left--, written++) {
             for (; at == ledger_at(l, i)->line_bytes; at = 0)
                 REQUIRE(++i < limit);
-            REQUIRE(((const uint8_t *)iov[k].iov_base)[j] == line_byte(ledger_at(l, i), at++));
+            REQUIRE(((const uint8_t *)iov[k].iov_base)[j] == line_byte(l, ledger_at(l, i), at++));
         }
     for (int64_t k = l->cursor; n == 0 && k < limit; k++)
         REQUIRE(ledger_at(l, k)->line_bytes == 0);
@@ -161,6 +178,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             break;
         case 1:
             ledger_drain(&l, partition, from);
+            if (draw(&s, 4) == 0)
+                ledger_leave(&l, from);
             break;
         case 2:
             ledger_revoke(&l, partition, from);
