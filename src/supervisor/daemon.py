@@ -13,11 +13,11 @@ import os
 import signal
 import time
 from collections.abc import Coroutine
-from importlib.metadata import version
 from typing import Any, Final
 
 import structlog
 
+from supervisor import __version__
 from supervisor.agent import ConsulAgent
 from supervisor.calculator import Calculator
 from supervisor.errors import SupervisorError
@@ -51,7 +51,7 @@ class Daemon:
         self.lifecycle = Lifecycle("supervisor", DAEMON, DaemonState.STARTING, state_changed)
         self._settings = settings
         self._signals = signals
-        self._version = version("supervisor")
+        self._version = __version__
         self._stop_asked = asyncio.Event()
         self._grace_s = settings.shutdown_graceperiod_s
         self._stopping: asyncio.Task[object] | None = None
