@@ -65,7 +65,7 @@ lint: env ## ruff, mypy --strict, cython-lint, clang-format
 
 .PHONY: bench
 bench: services ## the benchmarks, on a real Kafka
-	$(PIP) install "$$(echo dist/*.whl)[bench]"
+	$(PIP) install "$$(echo dist/buldozer_supervisor-*.whl)[bench]"
 	$(BIN)/python -m bench
 
 .PHONY: clean
@@ -107,17 +107,20 @@ $(BIN)/pyproject-build: | check-build
 
 # The wheel is made from the sdist, in a temporary directory: what MANIFEST.in forgets fails here, and a developer's
 # build/ is left alone.
-$(VENV)/wheel.stamp: $(SOURCES) .cache/sources pyproject.toml setup.py MANIFEST.in README.md $(if $(shell ls dist/*.whl 2>/dev/null),,FORCE) | $(BIN)/pyproject-build
-	rm -rf dist
+$(VENV)/wheel.stamp: $(SOURCES) .cache/sources pyproject.toml setup.py MANIFEST.in README.md $(if $(shell ls dist/buldozer_supervisor-*.whl 2>/dev/null),,FORCE) | $(BIN)/pyproject-build
+	rm -f dist/buldozer_supervisor-*
 	$(BIN)/python -m build --outdir dist > .cache/build.log 2>&1 || { cat .cache/build.log >&2; exit 1; }
 	@grep -E '^[^ ]+:[0-9]+:[0-9]+: warning:' .cache/build.log || true # shown; another compiler's must not stop a build
 	@touch $@
 
 $(VENV)/installed.stamp: $(VENV)/wheel.stamp
-	$(PIP) install --force-reinstall --no-deps dist/*.whl
-	$(PIP) install dist/*.whl
+	@$(PIP) uninstall --yes supervisor 2>/dev/null || true # the name until 0.1.0: an environment made then
+	$(PIP) install --force-reinstall --no-deps dist/buldozer_supervisor-*.whl
+	$(PIP) install dist/buldozer_supervisor-*.whl
 	@touch $@
 
 $(VENV)/tested.stamp: $(VENV)/installed.stamp
-	$(PIP) install "$$(echo dist/*.whl)[test,lint,bench]"
+	$(PIP) install "$$(echo dist/buldozer_supervisor-*.whl)[test,lint,bench]"
 	@touch $@
+
+include packaging.mk
