@@ -23,7 +23,7 @@ _PROGRAMS: Final = Path(__file__).with_name("programs")
 # Release, and what its image has beside the least.
 _DEBIAN: Final = MappingProxyType(
     {
-        "debian-11": ("bullseye", ("python3-minimal",)),
+        "debian-11": ("bullseye", ("python3",)),
         "debian-12": ("bookworm", ()),
         "debian-13": ("trixie", ()),
     }
@@ -54,7 +54,7 @@ def root(name: str) -> Path:
     if name in makers:
         return _once(name, makers[name])
     suite, more = _DEBIAN[name]
-    return _once(name, lambda target: _debootstrap(suite, more, target))
+    return _once("-".join((name, *more)), lambda target: _debootstrap(suite, more, target))
 
 
 def size_bytes(directory: Path) -> int:

@@ -1,0 +1,103 @@
+"""The wheel in a virtual environment of its own, on every CPython that this machine has."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Names
+from tests.packaging import table
+from tests.packaging.job import do_main_job
+from tests.packaging.pythons import VERSIONS, environment, interpreter, pip
+from tests.packaging.roots import size_bytes
+from tests.services.agent import Consul
+from tests.services.supervised import Supervised
+from tests.services.topics import Kafka
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_main_job_is_done(
+    version: str, wheel: Path, tmp_path: Path, kafka: Kafka, consul: Consul, names: Names
+) -> None:
+    """By one wheel, as pip installs it, under the interpreter's own settings for somebody else."""
+    python = interpreter(version)
+    if python is None:
+        table.add("wheel", f"CPython {version}", "not tried: not to be had on the machine of the tests")
+        pytest.skip(f"this machine has no CPython {version}")
+    programs = environment(python, tmp_path / "venv", wheel)
+    process = Supervised(
+        ("cat",),
+        node_id=names.node_id,
+        kafka=kafka,
+        consul=consul,
+        group=names.group,
+        launcher=(str(programs / "supervisor"),),
+        env={"PYTHONPATH": "/nowhere"},
+    )
+    try:
+        measured = do_main_job(process, kafka, consul, names)
+    finally:
+        process.close()
+    table.add(
+        "wheel",
+        f"CPython {version}",
+        "main job, crash, stop",
+        size_bytes=size_bytes(Path(next((tmp_path / "venv" / "lib").glob("python*"))) / "site-packages"),
+        start_s=measured.start_s,
+        pss_bytes=measured.pss_bytes,
+    )
+
+
+def _version(programs: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [programs / "supervisor", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        env=os.environ | environ,
+    )
+
+
+def test_supervisords_files_over_ours_are_said(wheel: Path, tmp_path: Path) -> None:
+    """PyPI's supervisor installed after ours, uninstalled again, and ours installed again."""
+    programs = environment(sys.executable, tmp_path / "venv", wheel)
+    assert _version(programs).returncode == 0
+    pip(programs, "install", "supervisor==4.3.0", "setuptools<80")
+    covered = _version(programs)
+    assert (covered.returncode, covered.stdout) == (1, "")
+    assert "supervisord" in covered.stderr
+    assert "lie over" in covered.stderr
+    assert "python3 -m venv" in covered.stderr
+    assert len(covered.stderr.splitlines()) == 1
+    pip(programs, "uninstall", "--yes", "supervisor")
+    torn = _version(programs)
+    assert (torn.returncode, torn.stdout) == (1, "")
+    assert "are missing" in torn.stderr
+    pip(programs, "install", "--force-reinstall", "--no-deps", wheel)
+    assert _version(programs).returncode == 0
+
+
+def test_what_lies_about_changes_nothing(wheel: Path, tmp_path: Path) -> None:
+    """Modules of the names that we import, in the working directory, on PYTHONPATH and beside the command."""
+    programs = environment(sys.executable, tmp_path / "venv", wheel)
+    traps = tmp_path / "traps"
+    traps.mkdir()
+    for folder in (traps, programs):
+        for name in ("queue", "types", "consul", "supervisor", "structlog"):
+            (folder / f"{name}.py").write_text("raise SystemExit('a trap')\n")
+    (programs / "supervisor.py").unlink()  # an import of the command's own name is Python's affair
+    done = subprocess.run(
+        [programs / "supervisor", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        cwd=traps,
+        env=os.environ | {"PYTHONPATH": str(traps)},
+    )
+    assert done.returncode == 0, done
