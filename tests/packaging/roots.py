@@ -25,6 +25,8 @@ _DEBIAN: Final = MappingProxyType(
     {
         "debian-11": ("bullseye", ("python3",)),
         "debian-12": ("bookworm", ()),
+        "debian-12-jdk": ("bookworm", ("openjdk-17-jdk-headless",)),
+        "debian-12-node": ("bookworm", ("nodejs",)),
         "debian-13": ("trixie", ()),
     }
 )
@@ -49,7 +51,7 @@ def tool(name: str) -> str:
 
 
 def root(name: str) -> Path:
-    """The root of that name: ``debian-11``, ``debian-12``, ``debian-13``, ``empty``, ``musl``."""
+    """The root of that name: ``empty``, ``musl``, or a Debian of the table above."""
     makers: Mapping[str, Callable[[Path], None]] = {"empty": _empty, "musl": _musl}
     if name in makers:
         return _once(name, makers[name])
