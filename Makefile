@@ -59,7 +59,7 @@ services: check-services env ## the tests' Kafka and Consul, obtained once: a fi
 lint: env ## ruff, mypy --strict, cython-lint, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy src/supervisor tests $(wildcard bench/*.py)
+	$(BIN)/mypy src/supervisor tests packaging/distribution $(wildcard bench/*.py)
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint src # it calls pycodestyle by name
 	$(BIN)/clang-format --dry-run -Werror $(CLANG_FORMATTED)
 

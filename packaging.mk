@@ -17,6 +17,24 @@ bundle: $(MACHINES:%=$(PACKAGING_DIR)/bundle-%.stamp) ## the directory for any i
 bundle-lock: $(PACKAGING_DIR)/tools.stamp ## the newest packages for the directory: security updates
 	$(DISTRIBUTION) lock
 
+.PHONY: test-packaging
+test-packaging: bundle check-packaging-tests services ## wheels, directory and images as a user installs them: some ten minutes
+	$(BIN)/python -m pytest tests/packaging -m 'not full'
+
+.PHONY: test-packaging-full
+test-packaging-full: bundle check-packaging-tests services ## the same, with what takes longer; then make install-table
+	$(BIN)/python -m pytest tests/packaging
+
+.PHONY: install-table
+install-table: ## what the packaging tests saw, into docs/INSTALL.md
+	PYTHONPATH=packaging $(BIN)/python -m tests.packaging.table
+
+.PHONY: check-packaging-tests
+check-packaging-tests: check-packaging
+	@[ "$$(id -u)" = 0 ] || { echo "make: need root: the packaging tests mount and chroot" >&2; exit 1; }
+	@for need in debootstrap:debootstrap buildah:buildah musl-gcc:musl-tools qemu-aarch64-static:qemu-user-static; do \
+		command -v "$${need%%:*}" >/dev/null || { echo "make: need $${need%%:*}: install $${need##*:}" >&2; exit 1; }; done
+
 .PHONY: check-packaging
 check-packaging: check-build
 	@command -v apt-get >/dev/null && command -v dpkg >/dev/null || \

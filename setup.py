@@ -45,5 +45,5 @@ setup(
     ext_modules=[
         extension("_framing", sources("framing/*.h", "framing/*.pxi")),
         extension("_spawn", sources("spawn/*.h")),
-    ]
+    ],
 )

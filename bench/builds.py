@@ -43,7 +43,11 @@ def _start(python: str, place: Place) -> Pipeline:
     stack.callback(manager.decommission)
     process.start()
     process.wait_started()
-    return Pipeline(lambda: manager.route(place.incoming, place.outgoing), lambda: [process.pid], stack)
+
+    def release() -> None:
+        manager.route(place.incoming, place.outgoing)
+
+    return Pipeline(release, lambda: [process.pid], stack)
 
 
 def main(arguments: list[str]) -> int:

@@ -1,1 +1,1 @@
-"""Wheels and the directory for any image: ``python -m distribution``, started by make with ``packaging`` on its path."""
+"""Wheels and the directory for any image; make starts it with ``packaging`` on the path."""

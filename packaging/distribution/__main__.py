@@ -44,7 +44,9 @@ def main(arguments: list[str]) -> int:
 def _own_wheel(directory: Path, machine: str) -> tuple[Path, str]:
     found = sorted((directory / "wheels").glob(f"buldozer_supervisor-*_{machine}.whl"))
     if len(found) != 1:
-        raise BuildError(f"expected one wheel for {machine} in {directory / 'wheels'}, met {len(found)}: run make wheels")
+        raise BuildError(
+            f"expected one wheel for {machine} in {directory / 'wheels'}, met {len(found)}: run make wheels"
+        )
     version = re.match(r"buldozer_supervisor-([^-]+)-", found[0].name)
     assert version
     return found[0], version[1]

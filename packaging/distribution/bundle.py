@@ -162,7 +162,9 @@ class _HostPython:
         wheels = locks.locked_wheels(self._host, self._cache)
         with zipfile.ZipFile(next(wheel for wheel in wheels if wheel.name.startswith("confluent_kafka-"))) as wheel:
             wheel.extractall(self._root / "wheel")
-        cimpl = "import sys; sys.path.append(sys.argv[1]); from confluent_kafka import cimpl; print(cimpl.libversion()[0])"
+        cimpl = (
+            "import sys; sys.path.append(sys.argv[1]); from confluent_kafka import cimpl; print(cimpl.libversion()[0])"
+        )
         return self.run("-c", cimpl, self._root / "wheel").strip()
 
 

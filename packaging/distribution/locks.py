@@ -30,15 +30,11 @@ def download_wheels(machine: Machine, requirements: Path, directory: Path, *opti
     """Let pip download the wheels that fit the directory's CPython on this machine."""
     directory.mkdir(parents=True, exist_ok=True)
     version = PYTHON.removeprefix("python")
-    platforms = [word for platform in machine.wheel_platforms for word in ("--platform", platform)]
-    abis = [word for abi in (f"cp{version.replace('.', '')}", "abi3", "none") for word in ("--abi", abi)]
-    run(
-        [
-            *(sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"),
-            *("--only-binary", ":all:", "--implementation", "cp", "--python-version", version, *platforms, *abis),
-            *("--dest", directory, *options, "--requirement", requirements),
-        ]
-    )
+    platforms: list[str] = [word for platform in machine.wheel_platforms for word in ("--platform", platform)]
+    abis: list[str] = [word for abi in (f"cp{version.replace('.', '')}", "abi3", "none") for word in ("--abi", abi)]
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet")
+    python = ("--only-binary", ":all:", "--implementation", "cp", "--python-version", version, *platforms, *abis)
+    run([*pip, *python, "--dest", str(directory), *options, "--requirement", str(requirements)])
     return sorted(directory.glob("*.whl"))
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-
 _BESIDE: Final = Path(sys.executable).parent
 """What pip installed is found there without an activated environment, and before the machine's own."""
 

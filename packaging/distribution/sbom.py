@@ -29,7 +29,7 @@ def document(machine: Machine, version: str, packages: list[Package], wheels: li
             "name": "librdkafka",
             "version": librdkafka,
             "purl": f"pkg:generic/librdkafka@{librdkafka}",
-            "description": "inside the wheel of confluent-kafka, with an OpenSSL, a zlib, a zstd and a libcurl of its own",
+            "description": "inside the wheel of confluent-kafka, with OpenSSL, zlib, zstd, lz4 and libcurl linked in",
         }
     )
     components.sort(key=lambda component: str(component["bom-ref"]))

@@ -1,4 +1,4 @@
-"""Our wheels, cross-compiled by zig against an old glibc and audited: ``cp311-abi3-manylinux_2_28`` for each machine."""
+"""Our wheels, cross-compiled by zig and audited: ``cp311-abi3-manylinux_2_28`` for each machine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def build(sdist: Path, machine: Machine, directory: Path) -> Path:
         (made,) = (work / "made").glob("*.whl")
         for old in directory.glob(f"*_{machine.name}.whl"):
             old.unlink()
-        run([sys.executable, "-m", "auditwheel", "repair", "--plat", "auto", "--wheel-dir", work / "audited", made], env=env)
+        run(
+            [sys.executable, "-m", "auditwheel", "repair", "--plat", "auto", "--wheel-dir", work / "audited", made],
+            env=env,
+        )
         (audited,) = (work / "audited").glob("*.whl")
         if f"cp311-abi3-manylinux_2_28_{machine.name}" not in audited.name.replace(".", "-"):
             raise BuildError(f"auditwheel made {audited.name} of what was to be abi3 and manylinux_2_28")

@@ -1,4 +1,4 @@
-"""Images built by buildah, without an engine, out of the Dockerfiles as they stand, and run as a container's runtime does.
+"""Images built by buildah, without an engine, out of the Dockerfiles as they stand, and run as a runtime would.
 
 Base images come from no registry: roots made here stand under the names that the Dockerfiles want.
 """

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +66,9 @@ def do_main_job(process: Supervised, kafka: Kafka, consul: Consul, names: Names,
         frames = Persistence(kafka, outgoing).read(sum(kafka.end_offsets(outgoing).values()), deadline_s=deadline_s)
         assert {frame.value for frame in frames} == {value.decode() for value in values}
         assert {frame.wsp for frame in frames} == {names.node_id}
-        checks = {check["CheckID"].rpartition(":")[2]: check["Status"] for check in consul.checks(f"bdz-wsp-{names.node_id}")}
+        checks = {
+            check["CheckID"].rpartition(":")[2]: check["Status"] for check in consul.checks(f"bdz-wsp-{names.node_id}")
+        }
         assert checks.keys() >= {"supervisor", "calculator"}
         memory_bytes = pss_bytes(process.pid)
         assert process.terminate(deadline_s) == 0
@@ -75,6 +76,3 @@ def do_main_job(process: Supervised, kafka: Kafka, consul: Consul, names: Names,
         manager.decommission()
     until(lambda: not consul.checks(f"bdz-wsp-{names.node_id}"), "nothing is left in Consul")
     return Measured(start_s, memory_bytes)
-
-
-Start = Callable[..., Supervised]

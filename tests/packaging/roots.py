@@ -1,4 +1,4 @@
-"""Root file systems as images have them: made once, kept under ``.cache/packaging/roots``, never written to by a test."""
+"""Root file systems as images have them: made once, kept under ``.cache/packaging/roots``, not written to by tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Final
 
 from distribution import debian
-
 from tests.services.process import ServiceError
 
 PROJECT: Final = Path(__file__).resolve().parent.parent.parent
@@ -104,10 +103,19 @@ def _musl(target: Path) -> None:
     shutil.copy(loader.resolve(), target / "lib" / loader.name)
 
 
-def run(command: list[str], *, deadline_s: float = 300, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
+def run(
+    command: list[str], *, deadline_s: float = 300, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> str:
     """A tool's STDOUT; ServiceError with the end of what it said if it fails."""
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=deadline_s, env=env, cwd=cwd, stdin=subprocess.DEVNULL
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=deadline_s,
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
     )
     if done.returncode != 0:
         said = "\n".join((done.stdout + done.stderr).splitlines()[-25:])

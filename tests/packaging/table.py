@@ -6,7 +6,6 @@ import json
 import platform
 import re
 import sys
-from pathlib import Path
 from typing import Final
 
 from .roots import CACHE, PROJECT

@@ -9,9 +9,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from distribution import debian, locks
 from distribution.machine import MACHINES
-
 from tests.packaging.conftest import made
 from tests.packaging.roots import CACHE, PROJECT, run
 

@@ -18,7 +18,9 @@ from tests.packaging.roots import PROJECT, root, size_bytes
 from tests.services.agent import Consul
 from tests.services.topics import Kafka
 
-_PYTHON = "import sys\nassert sys.argv[1] == '/var/model'\nfor line in sys.stdin:\n    print(line, end='', flush=True)\n"
+_PYTHON = (
+    "import sys\nassert sys.argv[1] == '/var/model'\nfor line in sys.stdin:\n    print(line, end='', flush=True)\n"
+)
 _NODE = "require('readline').createInterface({ input: process.stdin }).on('line', (line) => console.log(line));\n"
 _JAVA = """
 import java.io.*;
@@ -115,7 +117,7 @@ def test_an_image_of_that_kind_does_the_main_job(
 
 
 def test_a_command_takes_the_place_of_cmd(tmp_path: Path, names: Names) -> None:
-    """``docker run IMAGE --version``; and PROGRAM stands in the image, so that what replaces CMD finds the Calculator."""
+    """``docker run IMAGE --version``; PROGRAM stands in the image, so that what replaces CMD finds the Calculator."""
     _program("musl")(tmp_path)
     images.add_base("docker.io/library/alpine:3", root("musl"))
     images.build(images.EXAMPLES / "alpine.Dockerfile", tmp_path, "localhost/example-alpine")
@@ -123,7 +125,7 @@ def test_a_command_takes_the_place_of_cmd(tmp_path: Path, names: Names) -> None:
         assert image.env["PROGRAM"] == "calculator"
         process = images.InImage(image, command=["--version"], node_id=names.node_id).start()
         assert process.wait() == 0
-        assert [event["event"] for event in process.events][0].startswith("supervisor ")
+        assert process.events[0]["event"].startswith("supervisor ")
         process.close()
         process = images.InImage(image, command=["--args", "x"], node_id=names.node_id).start()
         process.wait_log("calculator running")

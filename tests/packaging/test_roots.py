@@ -30,7 +30,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_the_main_job_is_done(
+def test_the_main_job_is_done(  # noqa: PLR0917 - fixtures, by name
     place: str, in_root: Callable[..., Supervised], opt: Path, kafka: Kafka, consul: Consul, names: Names
 ) -> None:
     """As PID 1: registered, route adopted, every record through in spite of a crash, an orderly stop."""

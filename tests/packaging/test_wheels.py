@@ -20,7 +20,7 @@ from tests.services.topics import Kafka
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_main_job_is_done(
+def test_the_main_job_is_done(  # noqa: PLR0917 - fixtures, by name
     version: str, wheel: Path, tmp_path: Path, kafka: Kafka, consul: Consul, names: Names
 ) -> None:
     """By one wheel, as pip installs it, under the interpreter's own settings for somebody else."""

@@ -28,8 +28,8 @@ _SETTINGS = (
 class Supervised:
     """A Supervisor and its Calculator. ``env`` adds to and overrides the settings made here.
 
-    ``prefix`` is a program that becomes or starts the Supervisor, such as ``env`` or ``nice`` would; ``launcher`` is the
-    command of another installation of it.
+    ``prefix`` is a program that becomes or starts the Supervisor, such as ``env`` or ``nice`` would.
+    ``launcher`` is the command of another installation of it.
     ``log_fd``: its log goes there and is not collected; the caller owns it.
     """
 
