@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import structlog
 
-from supervisor import __version__
+from supervisor import __version__, code_pages
 from supervisor.agent import ConsulAgent
 from supervisor.calculator import Calculator
 from supervisor.errors import SupervisorError
@@ -108,6 +108,7 @@ class Daemon:
                 )
             ]
             self.lifecycle.change(DaemonState.RUNNING, "all parts started")
+            asyncio.get_running_loop().call_later(code_pages.AFTER_S, code_pages.give_back)
             stop = asyncio.create_task(self._stop_asked.wait())
             done, _ = await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
             await self._stop({task.get_name(): task for task in tasks})
