@@ -1,7 +1,7 @@
 """Give back the pages of program code that only the start has used, a fifth of an idle Supervisor's memory.
 
-They are pages of files: what is used again is found in the page cache, or read again. A mapping with any page of its own
-(relocated data, a debugger's breakpoint) is left alone, for that could not be read again.
+They are pages of files: what is used again is found in the page cache, or read again. A mapping with any page of its
+own (relocated data, a debugger's breakpoint) is left alone, for that could not be read again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def clean_code(smaps: str) -> Iterator[tuple[int, int]]:
             fields = rest.split(maxsplit=4)
             candidate = fields[0] in {"r-xp", "r--p"} and len(fields) == 5 and fields[4].startswith("/")
             span, owned_kb = ((int(begin, 16), int(end, 16)) if candidate else (0, 0)), 0
-        elif name in {"Private_Dirty:", "Shared_Dirty:", "Anonymous:", "Swap:", "Locked:"}:
+        elif name in {"Anonymous:", "Swap:", "Locked:"}:  # a page that is only dirty may be one the file just got
             owned_kb += int(rest.split()[0])
         elif name == "VmFlags:" and span != (0, 0) and owned_kb == 0:  # the last line of each mapping
             yield span[0], span[1] - span[0]

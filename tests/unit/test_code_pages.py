@@ -8,7 +8,7 @@ import sys
 
 from supervisor import code_pages
 
-_OWNED = ("Private_Dirty", "Shared_Dirty", "Anonymous", "Swap", "Locked")
+_OWNED = ("Private_Dirty", "Anonymous", "Swap", "Locked")
 
 
 def mapping(span: str, rights: str, path: str, **owned_kb: int) -> str:
@@ -21,9 +21,9 @@ def mapping(span: str, rights: str, path: str, **owned_kb: int) -> str:
 def test_only_what_can_be_read_again_is_released() -> None:
     """Code and constants of files, without a page of this process's own."""
     smaps = (
-        mapping("1000-3000", "r-xp", "/lib/with a space.so")
+        mapping("1000-3000", "r-xp", "/lib/with a space.so", Private_Dirty=4)  # unpacked a moment ago
         + mapping("3000-4000", "r--p", "/lib/a.so")
-        + mapping("4000-5000", "r--p", "/lib/a.so", Private_Dirty=4)  # relocated, then protected
+        + mapping("4000-5000", "r--p", "/lib/a.so", Private_Dirty=4, Anonymous=4)  # relocated, then protected
         + mapping("5000-6000", "rw-p", "/lib/a.so")
         + mapping("6000-7000", "r-xp", "/lib/b.so", Anonymous=4)  # a breakpoint
         + mapping("7000-8000", "r-xp", "/lib/b.so", Swap=4)
