@@ -26,10 +26,11 @@ def debian(machine: Machine) -> list[Package]:
     return [Package(*row) for row in rows if row[2] == machine.name]
 
 
-def download_wheels(machine: Machine, requirements: Path, directory: Path, *options: str) -> list[Path]:
-    """Let pip download the wheels that fit the directory's CPython on this machine."""
+def download_wheels(
+    machine: Machine, requirements: Path, directory: Path, *options: str, version: str = PYTHON.removeprefix("python")
+) -> list[Path]:
+    """Let pip download the wheels that fit a CPython, by default the directory's, on this machine."""
     directory.mkdir(parents=True, exist_ok=True)
-    version = PYTHON.removeprefix("python")
     platforms: list[str] = [word for platform in machine.wheel_platforms for word in ("--platform", platform)]
     abis: list[str] = [word for abi in (f"cp{version.replace('.', '')}", "abi3", "none") for word in ("--abi", abi)]
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Final
 
-from tests.packaging.roots import run
+from distribution import locks
+from distribution.machine import MACHINES
+from tests.packaging.roots import PROJECT, run
 
 VERSIONS: Final = ("3.11", "3.12", "3.13", "3.14")
 
@@ -42,3 +46,12 @@ def pip(programs: Path, command: str, *arguments: str | Path) -> None:
     """Run an environment's pip."""
     options = ("--disable-pip-version-check", "--quiet")
     run([str(programs / "python"), "-m", "pip", *options, command, *map(str, arguments)])
+
+
+def download(version: str, wheel: Path, directory: Path) -> None:
+    """Put our wheel and those that it needs on that CPython into a folder, for a machine without a network."""
+    shutil.copy(wheel, directory)
+    requirements = directory / "requirements.txt"
+    wanted = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
+    requirements.write_text("\n".join(wanted) + "\n")
+    locks.download_wheels(MACHINES[platform.machine()], requirements, directory, version=version)

@@ -26,7 +26,10 @@ _DEBIAN: Final = MappingProxyType(
         "debian-12": ("bookworm", ()),
         "debian-12-jdk": ("bookworm", ("openjdk-17-jdk-headless",)),
         "debian-12-node": ("bookworm", ("nodejs",)),
+        "debian-12-venv": ("bookworm", ("python3.11-venv",)),
         "debian-13": ("trixie", ()),
+        "debian-13-venv": ("trixie", ("python3.13-venv",)),
+        "forky-venv": ("forky", ("python3.14-venv",)),  # what is to be Debian 14
     }
 )
 _INSTALL: Final = MappingProxyType(
@@ -79,7 +82,10 @@ def _once(name: str, make: Callable[[Path], None]) -> Path:
 def _debootstrap(suite: str, more: tuple[str, ...], target: Path) -> None:
     main, _ = debian.mirrors()
     include = [f"--include={','.join(more)}"] if more else []
-    run([tool("debootstrap"), "--variant=minbase", *include, suite, str(target), main])
+    # A release that is newer than this machine's debootstrap is made like the ones before it.
+    scripts = Path("/usr/share/debootstrap/scripts")
+    script = [] if (scripts / suite).exists() else [str(scripts / "sid")]
+    run([tool("debootstrap"), "--variant=minbase", *include, suite, str(target), main, *script])
     shutil.rmtree(target / "var" / "cache" / "apt", ignore_errors=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 
 from tests.conftest import Names
 from tests.packaging import table
+from tests.packaging.in_root import InRoot, run_in
 from tests.packaging.job import do_main_job
-from tests.packaging.pythons import VERSIONS, environment, interpreter, pip
-from tests.packaging.roots import size_bytes
+from tests.packaging.pythons import VERSIONS, download, environment, interpreter, pip
+from tests.packaging.roots import root, size_bytes
 from tests.services.agent import Consul
 from tests.services.supervised import Supervised
 from tests.services.topics import Kafka
@@ -47,6 +49,51 @@ def test_the_main_job_is_done(  # noqa: PLR0917 - fixtures, by name
         f"CPython {version}",
         "main job, crash, stop",
         size_bytes=size_bytes(Path(next((tmp_path / "venv" / "lib").glob("python*"))) / "site-packages"),
+        start_s=measured.start_s,
+        pss_bytes=measured.pss_bytes,
+    )
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("version", "base"), [("3.11", "debian-12-venv"), ("3.13", "debian-13-venv"), ("3.14", "forky-venv")]
+)
+def test_the_main_job_is_done_in_an_image(  # noqa: PLR0917 - fixtures, by name
+    version: str, base: str, wheel: Path, tmp_path: Path, kafka: Kafka, consul: Consul, names: Names
+) -> None:
+    """The virtual environment that docs/INSTALL.md makes, on a Debian's own CPython, as PID 1."""
+    opt = tmp_path / "opt"
+    (opt / "wheels").mkdir(parents=True)
+    download(version, wheel, opt / "wheels")
+    place = root(base)
+    for command in (
+        (f"python{version}", "-m", "venv", "/opt/venv"),
+        ("/opt/venv/bin/pip", "install", "--no-index", "--find-links", "/opt/wheels", "buldozer-supervisor"),
+    ):
+        done = run_in(place, opt, *command, deadline_s=200)
+        assert done.returncode == 0, done
+    shutil.rmtree(opt / "wheels")
+    process = InRoot(
+        ("cat",),
+        root=place,
+        opt=opt,
+        launcher=("/opt/venv/bin/supervisor",),
+        node_id=names.node_id,
+        kafka=kafka,
+        consul=consul,
+        group=names.group,
+        env={"PYTHONPATH": "/nowhere"},
+    )
+    try:
+        measured = do_main_job(process, kafka, consul, names)
+    finally:
+        process.close()
+        print(process.log_text(40))
+    table.add(
+        "wheel",
+        f"CPython {version} of {base.removesuffix('-venv').replace('-', ' ').capitalize()}",
+        "main job, crash, stop, as PID 1",
+        size_bytes=size_bytes(opt),
         start_s=measured.start_s,
         pss_bytes=measured.pss_bytes,
     )
