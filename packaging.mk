@@ -19,11 +19,11 @@ bundle-lock: $(PACKAGING_DIR)/tools.stamp ## the newest packages for the directo
 
 .PHONY: test-packaging
 test-packaging: bundle check-packaging-tests services ## wheels, directory and images as a user installs them: some ten minutes
-	$(BIN)/python -m pytest tests/packaging -m 'not full'
+	$(BIN)/python -m pytest tests/packaging -m 'not full' --timeout 400
 
 .PHONY: test-packaging-full
 test-packaging-full: bundle check-packaging-tests services ## the same, with what takes longer; then make install-table
-	$(BIN)/python -m pytest tests/packaging
+	$(BIN)/python -m pytest tests/packaging --timeout 900
 
 .PHONY: install-table
 install-table: ## what the packaging tests saw, into docs/INSTALL.md

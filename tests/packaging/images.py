@@ -6,6 +6,7 @@ Base images come from no registry: roots made here stand under the names that th
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import shutil
 from collections.abc import Iterator
@@ -25,8 +26,18 @@ def buildah(*arguments: str | Path, deadline_s: float = 300) -> str:
     return run([tool("buildah"), *places, *map(str, arguments)], deadline_s=deadline_s).strip()
 
 
-def forget() -> None:
-    """Remove every image and container."""
+@contextlib.contextmanager
+def store() -> Iterator[None]:
+    """Have the store for this test run alone, empty at first and at the end."""
+    _STORE.parent.mkdir(parents=True, exist_ok=True)
+    with _STORE.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _forget()
+        yield
+        _forget()
+
+
+def _forget() -> None:
     if _STORE.exists():
         buildah("rm", "--all")
         buildah("rmi", "--all", "--force")

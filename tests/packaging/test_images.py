@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -22,6 +23,8 @@ _PYTHON = (
     "import sys\nassert sys.argv[1] == '/var/model'\nfor line in sys.stdin:\n    print(line, end='', flush=True)\n"
 )
 _NODE = "require('readline').createInterface({ input: process.stdin }).on('line', (line) => console.log(line));\n"
+# How pip reaches its index here, in an image that was made elsewhere.
+_NETWORK = ("PIP_CERT", "PIP_INDEX_URL", "http_proxy", "https_proxy", "no_proxy")
 _JAVA = """
 import java.io.*;
 import java.nio.charset.StandardCharsets;
@@ -39,13 +42,13 @@ public class Main {
 @pytest.fixture(scope="module", autouse=True)
 def carrier() -> Iterator[str]:
     """The carrier image, under the name that the examples copy from."""
-    images.forget()
     tag = "docker.io/library/supervisor:0.2.0"
     packed = made(f"supervisor-*-linux-{platform.machine()}.tar.gz", "bundle")
     assert packed.parent == PROJECT / "dist"
-    images.build(PROJECT / "packaging" / "carrier.Dockerfile", PROJECT, tag)
-    yield tag
-    images.forget()
+    with images.store():
+        machine = f"--build-arg=MACHINE={platform.machine()}"
+        images.build(PROJECT / "packaging" / "carrier.Dockerfile", PROJECT, tag, machine)
+        yield tag
 
 
 def _file(name: str, text: str) -> Callable[[Path], None]:
@@ -114,6 +117,25 @@ def test_an_image_of_that_kind_does_the_main_job(
             start_s=measured.start_s,
             pss_bytes=measured.pss_bytes,
         )
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("dockerfile", ["Dockerfile", "packaging/examples/debian.Dockerfile"])
+def test_an_image_with_the_wheel_starts(dockerfile: str, wheel: Path, tmp_path: Path, names: Names) -> None:
+    """The pip way: out of the sources, and out of the wheel; pip finds the rest where this machine finds it."""
+    images.add_base("docker.io/library/python:3.11-slim", root("debian-12-pip"))
+    shutil.copy(wheel, tmp_path)
+    (tmp_path / "io_main.py").write_text(_PYTHON)
+    context = PROJECT if dockerfile == "Dockerfile" else tmp_path
+    network = [f"--env={name}={value}" for name, value in os.environ.items() if name in _NETWORK]
+    certificates = "--volume=/etc/ssl/certs:/etc/ssl/certs:ro"
+    images.build(PROJECT / dockerfile, context, "localhost/example-pip", certificates, *network)
+    with images.container("localhost/example-pip") as image:
+        process = images.InImage(image, command=["--version"], node_id=names.node_id).start()
+        assert process.wait() == 0
+        assert process.events[0]["event"].startswith("supervisor ")
+        process.close()
+    table.add("wheel", f"{dockerfile.rpartition('/')[2]}, CPython 3.11 of Debian 12", "built by buildah, --version")
 
 
 def test_a_command_takes_the_place_of_cmd(tmp_path: Path, names: Names) -> None:
