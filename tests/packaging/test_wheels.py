@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -97,6 +99,25 @@ def test_the_main_job_is_done_in_an_image(  # noqa: PLR0917 - fixtures, by name
         start_s=measured.start_s,
         pss_bytes=measured.pss_bytes,
     )
+
+
+def test_the_wheel_uses_what_the_processor_has(wheel: Path, tmp_path: Path) -> None:
+    """The cross compiler's run-time library does not know the processor; the kernels' choice must not rest on it."""
+    flags = set(
+        re.findall(r"^(?:flags|Features)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0].split()
+    )
+    expected = "scalar"
+    if platform.machine() == "x86_64":
+        expected = "avx2" if {"avx2", "bmi1"} <= flags else "ssse3" if "ssse3" in flags else "sse2"
+    programs = environment(sys.executable, tmp_path / "venv", wheel)
+    done = subprocess.run(
+        [programs / "python", "-c", "from supervisor import _framing; print(_framing.best_isa())"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert done.stdout.strip() == expected
 
 
 def _version(programs: Path, **environ: str) -> subprocess.CompletedProcess[str]:
