@@ -27,7 +27,6 @@ _DEBIAN: Final = MappingProxyType(
         "debian-12-jdk": ("bookworm", ("openjdk-17-jdk-headless",)),
         "debian-12-node": ("bookworm", ("nodejs",)),
         "debian-12-pip": ("bookworm", ("ca-certificates", "python3-dev", "python3-pip", "python3-venv")),
-        "debian-12-venv": ("bookworm", ("python3.11-venv",)),
         "debian-13": ("trixie", ()),
         "debian-13-venv": ("trixie", ("python3.13-venv",)),
         "forky-venv": ("forky", ("python3.14-venv",)),  # what is to be Debian 14

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from tests.conftest import Names
 from tests.packaging import images, table
 from tests.packaging.conftest import made
+from tests.packaging.in_root import run_in
 from tests.packaging.job import do_main_job
 from tests.packaging.roots import PROJECT, root, size_bytes
 from tests.services.agent import Consul
@@ -66,15 +66,14 @@ def _program(base: str) -> Callable[[Path], None]:
 
 
 def _jar(context: Path) -> None:
+    """Compile in the root that stands for the image, with ``context`` at its /opt."""
     (context / "Main.java").write_text(_JAVA)
-    jdk = root("debian-12-jdk")
     for command in (
-        ["javac", "--release", "17", "-d", "/tmp/classes", "/tmp/Main.java"],
-        ["jar", "--create", "--file", "/tmp/base-application.jar", "--main-class", "Main", "-C", "/tmp/classes", "."],
+        ("javac", "--release", "17", "-d", "/opt/classes", "/opt/Main.java"),
+        ("jar", "--create", "--file", "/opt/base-application.jar", "--main-class", "Main", "-C", "/opt/classes", "."),
     ):
-        shutil.copy(context / "Main.java", jdk / "tmp")
-        subprocess.run(["chroot", jdk, *command], check=True, timeout=120)
-    shutil.copy(jdk / "tmp" / "base-application.jar", context)
+        done = run_in(root("debian-12-jdk"), context, *command, deadline_s=120)
+        assert done.returncode == 0, done
 
 
 # Dockerfile, the image that it is built upon and the root that stands for it, what is copied into it.

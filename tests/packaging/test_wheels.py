@@ -58,7 +58,7 @@ def test_the_main_job_is_done(  # noqa: PLR0917 - fixtures, by name
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("version", "base"), [("3.11", "debian-12-venv"), ("3.13", "debian-13-venv"), ("3.14", "forky-venv")]
+    ("version", "base"), [("3.11", "debian-12-pip"), ("3.13", "debian-13-venv"), ("3.14", "forky-venv")]
 )
 def test_the_main_job_is_done_in_an_image(  # noqa: PLR0917 - fixtures, by name
     version: str, base: str, wheel: Path, tmp_path: Path, kafka: Kafka, consul: Consul, names: Names
@@ -93,7 +93,7 @@ def test_the_main_job_is_done_in_an_image(  # noqa: PLR0917 - fixtures, by name
         print(process.log_text(40))
     table.add(
         "wheel",
-        f"CPython {version} of {base.removesuffix('-venv').replace('-', ' ').capitalize()}",
+        f"CPython {version} of {base.rpartition('-')[0].replace('-', ' ').capitalize()}",
         "main job, crash, stop, as PID 1",
         size_bytes=size_bytes(opt),
         start_s=measured.start_s,
