@@ -3,6 +3,7 @@
 
 int main(void) {
     setvbuf(stdout, NULL, _IOLBF, 1 << 16);
-    for (int c; (c = getchar()) != EOF;) putchar(c);
+    for (int c; (c = getchar()) != EOF;)
+        putchar(c);
     return 0;
 }
