@@ -136,19 +136,18 @@ class Archive:
 
 def mirrors() -> tuple[str, str]:
     """Return the mirrors of Debian and of its security updates: those of this machine, or as two variables say."""
-    given = os.environ.get("DEBIAN_MIRROR"), os.environ.get("DEBIAN_SECURITY_MIRROR")
-    found: dict[str, str] = {}
-    if not all(given):
+    main, security = os.environ.get("DEBIAN_MIRROR"), os.environ.get("DEBIAN_SECURITY_MIRROR")
+    if not main or not security:
+        # Names in sources.list, which are there before the first apt-get update.
+        form = "$(RELEASE)|$(COMPONENT)|$(REPO_URI)"
         targets = run(
-            [
-                tool("apt-get", "apt (a Debian machine)"),
-                *("indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)", "Created-By: Packages"),
-            ]
+            [tool("apt-get", "apt (a Debian machine)"), "indextargets", "--format", form, "Created-By: Packages"]
         )
-        for origin, label, component, uri in (line.split("|") for line in targets.splitlines()):
-            if origin == "Debian" and component == "main":
-                found.setdefault(label, uri.rstrip("/"))
-    main, security = given[0] or found.get("Debian"), given[1] or found.get("Debian-Security")
+        rows = [line.split("|") for line in targets.splitlines()]
+        found = {release: uri.rstrip("/") for release, component, uri in reversed(rows) if component == "main"}
+        for release in [*found]:
+            if release.endswith("-security") and release.removesuffix("-security") in found:
+                main, security = main or found[release.removesuffix("-security")], security or found[release]
     if not main or not security or not _KEYRING.exists():
         raise BuildError(
             "no Debian mirror is known here, or not its keys: run on a Debian machine after apt-get update,"
