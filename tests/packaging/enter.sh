@@ -1,6 +1,7 @@
 #!/bin/sh
 # enter.sh ROOT OPT OPTIONS COMMAND...: become COMMAND in ROOT with the directory at /opt, as a container's runtime would
-# do it. To be started as the first process of namespaces of its own. OPTIONS: read-only, nobody, no-proc-sys, qemu.
+# do it. To be started as the first process of namespaces of its own. OPTIONS: read-only, nobody, no-proc-sys,
+# workdir=FOLDER.
 set -eu
 root=$1 opt=$2 options=$3
 shift 3
@@ -17,4 +18,10 @@ if has read-only; then
     mount -o remount,bind,ro "$root/opt"
 fi
 if has nobody; then exec chroot --userspec=65534:65534 --groups= "$root" "$@"; fi
+case ",$options," in
+*,workdir=*)
+    folder=${options#*workdir=}
+    exec unshare --root="$root" --wd="${folder%%,*}" "$@"
+    ;;
+esac
 exec chroot "$root" "$@"

@@ -64,6 +64,7 @@ class Image(NamedTuple):
     entrypoint: list[str]
     command: list[str]
     env: dict[str, str]
+    folder: str
 
 
 @contextlib.contextmanager
@@ -76,7 +77,7 @@ def container(tag: str) -> Iterator[Image]:
             (root / folder).mkdir(exist_ok=True)
         config: dict[str, Any] = json.loads(buildah("inspect", "--type", "image", tag))["OCIv1"]["config"]
         env = dict(pair.split("=", 1) for pair in config.get("Env", []))
-        yield Image(root, config.get("Entrypoint", []), config.get("Cmd", []), env)
+        yield Image(root, config.get("Entrypoint", []), config.get("Cmd", []), env, config.get("WorkingDir") or "/")
     finally:
         buildah("rm", name)
 
@@ -86,7 +87,9 @@ class InImage(InRoot):
 
     def __init__(self, image: Image, *, command: list[str] | None = None, **more: Any) -> None:
         env = image.env | more.pop("env", {})
-        super().__init__(("unused",), root=image.root, opt=image.root / "opt", env=env, launcher=(), **more)
+        options = f"workdir={image.folder}"
+        opt = image.root / "opt"
+        super().__init__(("unused",), root=image.root, opt=opt, options=options, env=env, launcher=(), **more)
         unused = self._command.index("--bin")
         self._command[unused:] = image.entrypoint + (image.command if command is None else command)
 
