@@ -19,7 +19,7 @@ Start = Callable[..., Supervised]
 ABORTED = "transaction aborted; its records will be written again"
 EXACTLY_ONCE = {"PROCESSING_GUARANTEE": "exactly-once", "RESTART_BACKOFF_MAX": "200ms"}
 
-# Prints what it gets, and echoes no marker line before the file is there; a hundred records come without waiting for it.
+# Prints what it gets, and echoes no marker line before the file is there; the first hundred records do not wait for it.
 HOLDS_MARKERS = """
 import os, sys, time
 records = 0
