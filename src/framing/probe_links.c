@@ -190,6 +190,7 @@ void probe_survey(calculator_probe_t *probe, probe_process_t *process, int64_t a
 /* A socket without a name whose peer is not known may be the other end of any. */
 static bool connects(const probe_link_t *one, const probe_link_t *other) {
     return one->inode == other->inode || (one->peer != 0 && one->peer == other->inode) ||
+           (other->peer != 0 && other->peer == one->inode) ||
            (one->inode == LINK_INODE_UNNAMED_SOCKET && other->peer != 0) ||
            (other->inode == LINK_INODE_UNNAMED_SOCKET && one->peer != 0);
 }
