@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from tests.probe import peers
 from tests.probe.calculator import Calculator, wait_for
-from tests.probe.driver import Note, Probe, Verdict
+from tests.probe.driver import Note, Verdict
 from tests.probe.programs import PROGRAMS, Program
 from tests.probe.test_calls import (
     EPOLL_WAIT,
@@ -30,7 +29,7 @@ from tests.probe.test_calls import (
     pollfds,
 )
 from tests.probe.test_processes import SEVERAL, SLEEPS
-from tests.probe.test_unseen import NOBODY, opened, without_privileges
+from tests.probe.test_unseen import opened, without_privileges
 from tests.probe.tree import READS_STDIN, MadeUp, call
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers are those of x86-64")
@@ -253,13 +252,12 @@ def test_no_socket_no_question(library: ctypes.CDLL) -> None:
 
 @needs_kernel
 def test_an_ordinary_user_may_ask(library: ctypes.CDLL, built: Path) -> None:
-    uid = NOBODY if os.geteuid() == 0 else None
     command = Program("", ["{pair.c}"]).prepared(opened(built))
-    with Calculator(None, command, uid=uid) as calculator:
 
-        def idle() -> None:
-            probe = Probe(library, calculator.process.pid, calculator.inodes)
-            wait_for(lambda: probe.look() == Verdict.IDLE, "idle")
-            assert probe.peer_questions > 0
+    def is_seen() -> None:
+        with Calculator(library, command) as calculator:
+            wait_for(lambda: calculator.look() == IDLE, "idle")
+            assert calculator.probe is not None
+            assert calculator.probe.peer_questions > 0
 
-        without_privileges(idle)
+    without_privileges(is_seen)
