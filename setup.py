@@ -1,9 +1,12 @@
 """The two extension modules; everything else about the package stands in pyproject.toml.
 
-SUPERVISOR_SANITIZE=1 builds under ASAN and UBSAN.
+They keep to CPython's limited API of 3.11, so that one wheel fits every CPython from 3.11 on.
+
+SUPERVISOR_SANITIZE=1 builds under ASAN and UBSAN. SUPERVISOR_ABI3=0 builds for the CPython at hand alone.
 """
 
 import os
+import sysconfig
 from pathlib import Path
 
 from setuptools import setup  # isort: skip  (must come before Cython's, whose Extension derives from the patched one)
@@ -12,6 +15,8 @@ from Cython.Distutils import Extension
 SANITIZE = os.environ.get("SUPERVISOR_SANITIZE") == "1"
 
 SANITIZER_FLAGS = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"] if SANITIZE else []
+# A free-threaded CPython has no limited API (yet).
+ABI3 = os.environ.get("SUPERVISOR_ABI3", "1") == "1" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 OPTIMISATION = ["-g", "-O1"] if SANITIZE else ["-O3"]
 
 
@@ -28,14 +33,17 @@ def extension(name: str, depends: list[str]) -> Extension:
         libraries=["dl"],  # part of libc since glibc 2.34
         extra_compile_args=[*OPTIMISATION, "-std=c11", "-Wall", "-Wextra", "-pthread", *SANITIZER_FLAGS],
         extra_link_args=["-pthread", *SANITIZER_FLAGS],
+        define_macros=[("Py_LIMITED_API", "0x030B0000")] if ABI3 else [],
+        py_limited_api=ABI3,
         cython_directives={"language_level": 3},
         cython_c_in_temp=True,  # no generated C in the source tree
     )
 
 
 setup(
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
     ext_modules=[
         extension("_framing", sources("framing/*.h", "framing/*.pxi")),
         extension("_spawn", sources("spawn/*.h")),
-    ]
+    ],
 )

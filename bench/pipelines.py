@@ -87,7 +87,12 @@ def supervisor_of(python: str, place: Place, command: Sequence[str] = ("cat",), 
     stack = contextlib.ExitStack()
     environment["LOG_LEVEL"] = "warning"
     process = Supervised(
-        command, node_id=node_id, kafka=place.kafka, consul=place.consul, env=environment, python=python
+        command,
+        node_id=node_id,
+        kafka=place.kafka,
+        consul=place.consul,
+        env=environment,
+        launcher=(python, "-m", "supervisor"),
     )
     stack.callback(process.close)
     manager = Manager(place.consul, node_id)

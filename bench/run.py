@@ -288,7 +288,7 @@ def _environment(*, quick: bool) -> dict[str, str]:
     return {
         "Date": f"{dt.datetime.now(dt.UTC):%Y-%m-%d}" + (", a quick run" if quick else ""),
         "Processor": f"{processor}, {len(os.sched_getaffinity(0))} cores, Linux {platform.release()}",
-        "Supervisor": f"{version('supervisor')}, Python {platform.python_version()}, "
+        "Supervisor": f"{version('buldozer-supervisor')}, Python {platform.python_version()}, "
         f"librdkafka {confluent_kafka.libversion()[0]}, orjson {version('orjson')}",
         "Kafka": f"{kafka_version()}, one node on the same cores, -Xmx1g",
         "kcat": next(line for line in kcat.splitlines() if line.startswith("Version"))

@@ -1,5 +1,7 @@
 # cython: language_level=3
-"""Start the Calculator: vfork and exec in C, because no Python may run between the two."""
+"""System calls that the standard library has not; first of all the Calculator's start, vfork and exec in C, because no
+Python may run between the two.
+"""
 
 from libc.stdlib cimport free, malloc
 from posix.types cimport pid_t
@@ -11,6 +13,10 @@ import os
 cdef extern from "<sys/prctl.h>" nogil:
     int prctl(int option, ...)
     const int PR_SET_CHILD_SUBREAPER
+
+cdef extern from "<sys/mman.h>" nogil:
+    int madvise(void *address, size_t length, int advice)
+    const int MADV_DONTNEED
 
 cdef extern from "<sys/syscall.h>" nogil:
     const long SYS_gettid
@@ -84,3 +90,8 @@ def spawn(path, argv, env, int stdin_fd, int stdout_fd, int stderr_fd):
 def become_subreaper():
     if prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError("prctl(PR_SET_CHILD_SUBREAPER) refused: this kernel cannot hand orphans to the Supervisor")
+
+
+def release_pages(size_t address, size_t length):
+    if madvise(<void *> address, length, MADV_DONTNEED) != 0:
+        raise OSError("madvise(MADV_DONTNEED) refused")

@@ -35,6 +35,7 @@
 #define DEMAND_MAYBE_NS 50000000         /* between looks at what may be a rest */
 #define DEMAND_UNREAD_NS 5000000         /* between samples of a STDIN that is not empty; */
 #define DEMAND_UNREAD_LATEST_NS 20000000 /* if nobody waits */
+#define DEMAND_ELSEWHERE_TIMES 30        /* `idle_ns`: for so long helpers may wait elsewhere before that is a rest */
 #define DEMAND_OVERDUE_NS 10000000000    /* a rest that does not come for so long is said */
 
 /* What the caller sees. ``read`` is looked at first of all: what was written to STDIN less its unread bytes. */
@@ -52,6 +53,7 @@ typedef struct {
     calculator_probe_t probe;
     write_marks_t marks;
     batches_t batches;
+    bool begun;   /* something of it was read */
     int64_t from; /* where the run's STDIN begins */
     int64_t done; /* up to where it is done with */
     /* who reads */
@@ -63,7 +65,8 @@ typedef struct {
     int64_t empty_since_ns;
     int64_t next_look_ns, look_every_ns;
     int64_t maybe_since_ns; /* what may be a rest has lasted since then; 0: there is none */
-    int64_t maybe_out;      /* with so much of STDOUT written */
+    int64_t maybe_out;      /* with so much of STDOUT written, */
+    int64_t maybe_ns;       /* and has to last so long */
     bool overdue;
     int64_t looks; /* of either kind, over all runs */
 } demand_t;
@@ -72,13 +75,24 @@ typedef struct {
 static void demand_attach(demand_t *d, pid_t leader, const ino_t stdio[3], int64_t ahead_ns, int64_t position) {
     calculator_probe_attach(&d->probe, "/proc", leader, stdio);
     write_marks_reset(&d->marks, position);
-    batches_reset(&d->batches, ahead_ns, d->idle_ns, position);
+    batches_reset(&d->batches, ahead_ns, position);
     d->from = d->done = position;
     d->reader = PROBE_READER_ONE;
-    d->by_rest = d->overdue = false;
+    d->by_rest = d->overdue = d->begun = false;
     d->next_reader_ns = d->reader_every_ns = 0;
     d->empty_at = -1;
     d->maybe_since_ns = 0;
+}
+
+/* To be called before STDIN is looked at; what it returns goes to `demand_sampled`. */
+static inline uint64_t demand_samples(const demand_t *d) { return d->begun ? 0 : calculator_probe_ticks(); }
+
+/* Whether nothing of what was written in this run had been read. */
+static inline void demand_sampled(demand_t *d, uint64_t ticks, bool nothing_read) {
+    if (!nothing_read)
+        d->begun = true;
+    else if (!d->begun)
+        calculator_probe_not_read(&d->probe, ticks);
 }
 
 /* Bytes up to ``position`` are about to be written. Look first. */
@@ -136,10 +150,10 @@ static int64_t demand_look_at_reader(demand_t *d, const demand_seen_t *seen, int
 }
 
 /* Everything written is done with. */
-static void demand_rested(demand_t *d, const demand_seen_t *seen, bool dear) {
+static void demand_rested(demand_t *d, const demand_seen_t *seen, int64_t price_ns) {
     d->done = seen->written;
     d->overdue = false;
-    batches_rested(&d->batches, seen->now_ns, seen->written, dear);
+    batches_rested(&d->batches, seen->now_ns, seen->written, price_ns);
 }
 
 /* STDIN is empty: does the Calculator wait for it? Returns in how many ns to look again; 0: it does. */
@@ -160,19 +174,24 @@ static int64_t demand_look_at_rest(demand_t *d, const demand_seen_t *seen) {
     const probe_verdict_t verdict = calculator_probe_look(&d->probe);
     int64_t every_ns = d->look_every_ns = demand_min(2 * d->look_every_ns, latest_ns);
     if (verdict == PROBE_IDLE) {
-        demand_rested(d, seen, false);
+        demand_rested(d, seen, 0);
         return 0;
     }
     /* Where it is a guess anyway, a window that is full, or a drain, must not wait for what can never be seen. */
-    const bool maybe = verdict == PROBE_MAYBE_IDLE ||
+    const bool maybe = verdict == PROBE_MAYBE_IDLE || verdict == PROBE_ELSEWHERE ||
                        (verdict == PROBE_UNSEEN && seen->urgent && d->reader == PROBE_READER_UNSEEN_SEVERAL);
     if (!maybe) {
         d->maybe_since_ns = 0;
     } else if (d->maybe_since_ns == 0 || d->maybe_out != seen->out_written) {
         d->maybe_since_ns = seen->now_ns;
         d->maybe_out = seen->out_written;
-    } else if (seen->now_ns - d->maybe_since_ns >= d->idle_ns) {
-        demand_rested(d, seen, true);
+        d->maybe_ns = d->idle_ns;
+    }
+    /* A child that waits for a server's answer is at work; one that waits for good must not stop the flow for good. */
+    if (verdict == PROBE_ELSEWHERE)
+        d->maybe_ns = DEMAND_ELSEWHERE_TIMES * d->idle_ns;
+    if (maybe && seen->now_ns - d->maybe_since_ns >= d->maybe_ns) {
+        demand_rested(d, seen, d->maybe_ns);
         return 0;
     }
     if (maybe)

@@ -157,11 +157,22 @@ static bool rests(calculator_probe_t *probe, probe_process_t *process, bool *is_
     return rested;
 }
 
-void calculator_probe_first_record(calculator_probe_t *probe) {
+uint64_t calculator_probe_ticks(void) {
     struct timespec now;
     clock_gettime(CLOCK_BOOTTIME, &now);
     const uint64_t ticks_per_s = (uint64_t)sysconf(_SC_CLK_TCK);
-    probe->first_record_ticks = (uint64_t)now.tv_sec * ticks_per_s + (uint64_t)now.tv_nsec * ticks_per_s / 1000000000;
+    return (uint64_t)now.tv_sec * ticks_per_s + (uint64_t)now.tv_nsec * ticks_per_s / 1000000000;
+}
+
+void calculator_probe_not_read(calculator_probe_t *probe, uint64_t ticks) {
+    if (ticks <= probe->first_record_ticks)
+        return;
+    probe->first_record_ticks = ticks;
+    probe->recount = true;
+}
+
+void calculator_probe_first_record(calculator_probe_t *probe) {
+    probe->first_record_ticks = calculator_probe_ticks();
     probe_processes_refresh(probe);
     for (int i = 0; i < probe->process_count; i++)
         probe->processes[i].older = true;

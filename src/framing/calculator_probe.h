@@ -18,7 +18,8 @@ typedef enum {
     PROBE_WORK,       /* something goes on, or nobody waits for STDIN */
     PROBE_IDLE,       /* STDIN is waited for, and nothing else goes on: all that was read is done with */
     PROBE_MAYBE_IDLE, /* likewise as far as can be seen, but background work could not be told apart: see `note` */
-    PROBE_UNSEEN,     /* what its threads do cannot be looked at: see `note` */
+    PROBE_ELSEWHERE, /* STDIN is waited for, while another process that counts waits for a time or for somebody outside */
+    PROBE_UNSEEN,    /* what its threads do cannot be looked at: see `note` */
 } probe_verdict_t;
 
 /* What a person should know about how the Calculator is watched. */
@@ -159,6 +160,13 @@ void calculator_probe_attach(calculator_probe_t *probe, const char *proc, pid_t 
 
 /* The run's first record is about to be written: what is started from now on may work on it. */
 void calculator_probe_first_record(calculator_probe_t *probe);
+
+/* The time, as processes are stamped with it. */
+uint64_t calculator_probe_ticks(void);
+
+/* At ``ticks``, taken before STDIN was looked at, nothing of the first record had been read: what was started earlier does
+ * not work on it. A program may start its helpers while its first record waits. */
+void calculator_probe_not_read(calculator_probe_t *probe, uint64_t ticks);
 
 /* What goes on now. Costs some ten microseconds for a single thread, and in proportion to the threads that count. */
 probe_verdict_t calculator_probe_look(calculator_probe_t *probe);

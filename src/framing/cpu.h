@@ -8,6 +8,7 @@
 #include <string.h>
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #define FRAMING_X86 1
 #elif defined(__aarch64__)
@@ -23,14 +24,25 @@
 
 enum isa { ISA_SCALAR, ISA_SSE2, ISA_SSSE3, ISA_AVX2 };
 
+#ifdef FRAMING_X86
+/* Whether the operating system keeps the wide registers of a thread that is not running. */
+static inline bool cpu_keeps_ymm(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low & 6) == 6;
+}
+#endif
+
+/* Asks the processor itself: __builtin_cpu_supports asks the compiler's run-time library, and zig's has no answer. */
 static inline enum isa cpu_best_isa(void) {
 #ifdef FRAMING_X86
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi"))
+    unsigned eax, ebx, ecx, edx, ebx7 = 0, ecx7;
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx))
+        return ISA_SSE2; /* part of x86-64 */
+    (void)__get_cpuid_count(7, 0, &eax, &ebx7, &ecx7, &edx);
+    if ((ecx & bit_AVX) && (ecx & bit_OSXSAVE) && cpu_keeps_ymm() && (ebx7 & bit_AVX2) && (ebx7 & bit_BMI))
         return ISA_AVX2;
-    if (__builtin_cpu_supports("ssse3"))
-        return ISA_SSSE3;
-    return ISA_SSE2; /* part of x86-64 */
+    return (ecx & bit_SSSE3) ? ISA_SSSE3 : ISA_SSE2;
 #else
     return ISA_SCALAR;
 #endif

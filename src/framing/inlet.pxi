@@ -723,6 +723,8 @@ cdef class Inlet:
         demand_attach(&s.demand, pid, stdio, s.feed_ahead_ns, s.ledger.written)
         feed_reset(&s.feed, s.feed_ahead_ns, max(PIPE_LEAST_BYTES, fcntl(stdin_fd, F_GETPIPE_SZ)))
         s.unread_bytes = 0
+        s.run_from = s.bytes_written
+        shares_reset(&s.shares, s.ledger.max_records, s.ledger.max_bytes, s.ledger.cursor, s.ledger.written)
         s.look_again_ns = 0
         s.held_back = False
         s.run += 1

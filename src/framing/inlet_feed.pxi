@@ -3,22 +3,27 @@
 
 cdef void inlet_look_at_stdin(inlet_t *s) noexcept nogil:
     """See how far STDIN was read, then what time it is: a sample never looks older than it is."""
+    cdef uint64_t ticks = demand_samples(&s.demand)
     if not inlet_may_write(s) or ioctl(s.stdin_fd, FIONREAD, &s.unread_bytes) != 0:
         s.unread_bytes = 0
+    elif s.bytes_written > s.run_from:
+        demand_sampled(&s.demand, ticks, s.unread_bytes >= s.bytes_written - s.run_from)
     s.looked_ns = monotonic_ns()
     feed_look(&s.feed, s.looked_ns, s.bytes_written, s.bytes_written - s.unread_bytes)
 
 
 cdef int64_t inlet_fed_limit(inlet_t *s, int64_t limit) noexcept nogil:
     """Before which record writing stops, of those before `limit`."""
-    cdef int64_t fed
+    cdef int64_t fed = limit
+    if s.ledger.count == LEDGER_COUNT_BYTES and s.demand.reader == PROBE_READER_UNSEEN_ONE:
+        fed = max(s.ledger.cursor + (s.ledger.cursor_bytes > 0),
+                  min(limit, shares_limit(&s.shares, s.looked_ns, s.ledger.cursor, s.ledger.written,
+                                          s.unread_bytes == 0)))
     if s.ledger.count == LEDGER_COUNT_BYTES and demand_in_batches(&s.demand):
-        fed = ledger_fit(&s.ledger, limit, batches_room(&s.demand.batches, s.ledger.written),
+        fed = ledger_fit(&s.ledger, fed, batches_room(&s.demand.batches, s.ledger.written),
                          s.ledger.written == s.demand.batches.from_, IOV_BATCH)
-    elif feed_is_full_speed(&s.feed):
-        fed = limit
-    else:
-        fed = ledger_fit(&s.ledger, limit, feed_room(&s.feed, s.bytes_written, s.bytes_written - s.unread_bytes),
+    elif not feed_is_full_speed(&s.feed):
+        fed = ledger_fit(&s.ledger, fed, feed_room(&s.feed, s.bytes_written, s.bytes_written - s.unread_bytes),
                          s.unread_bytes == 0, IOV_BATCH)
     s.held_back = fed < limit and fed - s.ledger.cursor < IOV_BATCH
     feed_holds_back(&s.feed, s.held_back or s.blocked, s.looked_ns, s.bytes_written, s.bytes_written - s.unread_bytes)

@@ -23,6 +23,12 @@ cdef extern from "feed.h" nogil:
     int64_t feed_room(const feed_t *, int64_t, int64_t)
     int64_t feed_again_ns(const feed_t *, int64_t)
 
+cdef extern from "shares.h" nogil:
+    ctypedef struct shares_t:
+        pass
+    void shares_reset(shares_t *, int64_t, int64_t, int64_t, int64_t)
+    int64_t shares_limit(shares_t *, int64_t, int64_t, int64_t, bint)
+
 cdef extern from "calculator_probe.h" nogil:
     int PROBE_WORK, PROBE_IDLE, PROBE_MAYBE_IDLE, PROBE_UNSEEN
     int PROBE_READER_UNSEEN_ONE, PROBE_READER_UNSEEN_SEVERAL
@@ -44,6 +50,8 @@ cdef extern from "ack_demand.h" nogil:
         batches_t batches
         int64_t idle_ns, done, looks
         int reader
+    uint64_t demand_samples(const demand_t *)
+    void demand_sampled(demand_t *, uint64_t, bint)
     void demand_attach(demand_t *, pid_t, const ino_t *, int64_t, int64_t)
     void demand_writes(demand_t *, int64_t, int64_t)
     bint demand_in_batches(const demand_t *)
@@ -130,6 +138,8 @@ cdef struct inlet_t:
     int unread_bytes            # in STDIN, at the last look
     int64_t looked_ns           # when that was, or a little later
     int64_t look_again_ns       # `demand`: in how many ns to look again; 0: there is nothing to look for
+    int64_t run_from            # bytes written before this run
+    shares_t shares
     bint held_back              # a record waits for the feed or for a rest
     int64_t empty_since_ns      # a line or an echo is looked for: STDIN empty and nothing to write since; 0: it is not
     int64_t idle_since_ns       # likewise, and no sign of work since

@@ -8,11 +8,16 @@ signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 import os  # noqa: E402 - after the signals
 import sys  # noqa: E402
 
-from supervisor import signals  # noqa: E402
+from supervisor import installation, signals  # noqa: E402
 
 
 def main() -> int:
     """Run the command line and return the exit status, or end the process with it."""
+    problem = installation.problem()
+    if problem:
+        print(f"supervisor: {problem}", file=sys.stderr)
+        return 1
+
     from supervisor import cli
     from supervisor.errors import SettingsError, SupervisorError
 

@@ -15,3 +15,9 @@ def spawn(
 
 def become_subreaper() -> None:
     """Have orphans among this process's descendants handed to it instead of to PID 1. OSError if the kernel refuses."""
+
+def release_pages(address: int, length: int) -> None:
+    """Take pages out of this process's memory; those of a file are read from it again when they are used.
+
+    What was written to private pages is lost: only for mappings without any. OSError if the kernel refuses.
+    """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
+from supervisor import __version__
 from supervisor.settings import PREFIX, Options, Settings, variable_name, variables
 from supervisor.values import split_list
 
@@ -74,7 +74,7 @@ def parse(argv: Sequence[str]) -> Options:
         elif word in ("--help", "-h"):
             raise Shown(help_text())
         elif word == "--version":
-            raise Shown(f"supervisor {version('supervisor')}\n")
+            raise Shown(f"supervisor {__version__}\n")
         else:
             problems.append(f"command line: met {word!r}; expected --bin, --args, --help, --version or demo")
     return Options(program=program, args=tuple(args), problems=tuple(problems))

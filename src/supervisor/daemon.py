@@ -13,11 +13,11 @@ import os
 import signal
 import time
 from collections.abc import Coroutine
-from importlib.metadata import version
 from typing import Any, Final
 
 import structlog
 
+from supervisor import __version__, code_pages
 from supervisor.agent import ConsulAgent
 from supervisor.calculator import Calculator
 from supervisor.errors import SupervisorError
@@ -52,7 +52,7 @@ class Daemon:
         self.lifecycle = Lifecycle("supervisor", DAEMON, DaemonState.STARTING, state_changed)
         self._settings = settings
         self._signals = signals
-        self._version = version("supervisor")
+        self._version = __version__
         self._stop_asked = asyncio.Event()
         self._grace_s = settings.shutdown_graceperiod_s
         self._stopping: asyncio.Task[object] | None = None
@@ -113,6 +113,7 @@ class Daemon:
                 )
             ]
             self.lifecycle.change(DaemonState.RUNNING, "all parts started")
+            asyncio.get_running_loop().call_later(code_pages.AFTER_S, code_pages.give_back)
             stop = asyncio.create_task(self._stop_asked.wait())
             done, _ = await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
             await self._stop({task.get_name(): task for task in tasks})

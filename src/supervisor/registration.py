@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Final
 
 import structlog
 
+from supervisor import __version__
 from supervisor.agent import ConsulAgent
 from supervisor.backoff import Backoff
 from supervisor.errors import AgentError
@@ -165,7 +165,7 @@ class Registration:
             "ID": self.service_id,
             "Name": self._settings.service_name,
             "Address": address,
-            "Meta": {"version": version("supervisor"), "pid": str(os.getpid()), "node_id": self._settings.node_id},
+            "Meta": {"version": __version__, "pid": str(os.getpid()), "node_id": self._settings.node_id},
             "Checks": checks,
         }
         if self._settings.http_port:

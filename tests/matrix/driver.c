@@ -18,6 +18,7 @@
 #include "ack_demand.h"
 #include "child.h"
 #include "feed.h"
+#include "shares.h"
 #include "ledger.h"
 #include "outlet.h"
 #include "weather.h"
@@ -55,6 +56,7 @@ typedef struct {
     weather_t weather;
     ledger_t ledger;
     feed_t feed;
+    shares_t shares;
     demand_t demand;
     tally_t tally;
     int64_t began_ns;
@@ -152,8 +154,11 @@ static void settle(driver_t *d) {
 }
 
 static void look_at_stdin(driver_t *d) {
+    const uint64_t ticks = demand_samples(&d->demand);
     if (ioctl(d->child.in, FIONREAD, &d->unread_bytes) != 0)
         fail("FIONREAD");
+    if (d->ledger.written > 0)
+        demand_sampled(&d->demand, ticks, d->unread_bytes >= d->ledger.written);
     d->looked_ns = clock_monotonic_ns();
     feed_look(&d->feed, d->looked_ns, d->ledger.written, d->ledger.written - d->unread_bytes);
 }
@@ -188,14 +193,16 @@ static void sample(driver_t *d) {
 
 static int64_t fed_limit(driver_t *d, int64_t limit) {
     const int64_t written = d->ledger.written, read = written - d->unread_bytes;
-    int64_t fed;
+    int64_t fed = limit;
+    if (d->demand.reader == PROBE_READER_UNSEEN_ONE) {
+        const int64_t share = shares_limit(&d->shares, d->looked_ns, d->ledger.cursor, written, d->unread_bytes == 0);
+        fed = demand_max(d->ledger.cursor + (d->ledger.cursor_bytes > 0), demand_min(limit, share));
+    }
     if (demand_in_batches(&d->demand))
-        fed = ledger_fit(&d->ledger, limit, batches_room(&d->demand.batches, written),
-                         written == d->demand.batches.from, IOV_BATCH);
-    else if (feed_is_full_speed(&d->feed))
-        fed = limit;
-    else
-        fed = ledger_fit(&d->ledger, limit, feed_room(&d->feed, written, read), d->unread_bytes == 0, IOV_BATCH);
+        fed = ledger_fit(&d->ledger, fed, batches_room(&d->demand.batches, written), written == d->demand.batches.from,
+                         IOV_BATCH);
+    else if (!feed_is_full_speed(&d->feed))
+        fed = ledger_fit(&d->ledger, fed, feed_room(&d->feed, written, read), d->unread_bytes == 0, IOV_BATCH);
     d->held_back = fed < limit && fed - d->ledger.cursor < IOV_BATCH;
     feed_holds_back(&d->feed, d->held_back || d->blocked, d->looked_ns, written, read);
     return fed;
@@ -432,6 +439,7 @@ int main(int argc, char *argv[]) {
     d.demand.idle_ns = d.idle_ns;
     demand_attach(&d.demand, d.child.pid, d.child.stdio, d.ahead_ns, 0);
     feed_reset(&d.feed, d.ahead_ns, fcntl(d.child.in, F_GETPIPE_SZ));
+    shares_reset(&d.shares, d.ledger.max_records, d.ledger.max_bytes, 0, 0);
     outlet_start(&d.outlet, d.child.out, d.child.err, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     feed(&d, (int64_t)(run_s * 1e9));
     const int64_t settled_ns = wait_settled(&d);

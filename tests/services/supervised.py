@@ -29,7 +29,8 @@ class Supervised:
     """A Supervisor and its Calculator. ``env`` adds to and overrides the settings made here.
 
     ``prefix`` is a program that becomes or starts the Supervisor, such as ``env`` or ``nice`` would.
-    ``log_fd``: its log goes there and is not collected; the caller owns it. ``python`` has the Supervisor installed.
+    ``launcher`` is the command of another installation of it.
+    ``log_fd``: its log goes there and is not collected; the caller owns it.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Supervised:
         env: Mapping[str, str] | None = None,
         log_fd: int | None = None,
         prefix: Sequence[str] = (),
-        python: str = sys.executable,
+        launcher: Sequence[str] = (sys.executable, "-m", "supervisor"),
     ) -> None:
         self.node_id = node_id
         self._log_fd = log_fd
@@ -64,7 +65,7 @@ class Supervised:
             settings["CONSUL_HTTP_TOKEN"] = consul.token
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
         self._env = inherited | settings | dict(env or {})
-        self._command = [*prefix, python, "-m", "supervisor", "--bin", command[0]]
+        self._command = [*prefix, *launcher, "--bin", command[0]]
         for argument in command[1:]:
             self._command += ["--args", argument.replace("\\", "\\\\").replace(",", "\\,")]
         self._events: list[dict[str, Any]] = []

@@ -16,15 +16,17 @@ RECORD = 100
 _WRAPPER = """
 #include "batches.h"
 #include <stdlib.h>
-void *batches_new(long long ahead_ns, long long idle_ns) {
+void *batches_new(long long ahead_ns) {
     batches_t *b = malloc(sizeof *b);
-    batches_reset(b, ahead_ns, idle_ns, 0);
+    batches_reset(b, ahead_ns, 0);
     return b;
 }
 void batches_free(void *b) { free(b); }
 void wrote(void *b, long long now_ns) { batches_wrote(b, now_ns); }
 long long room(void *b, long long written) { return batches_room(b, written); }
-void rested(void *b, long long now_ns, long long written, int dear) { batches_rested(b, now_ns, written, dear); }
+void rested(void *b, long long now_ns, long long written, long long price_ns) {
+    batches_rested(b, now_ns, written, price_ns);
+}
 """
 
 
@@ -33,7 +35,7 @@ def sizes(record_ms: float, *, dear: bool, batches: int) -> list[int]:
     part = compiled(_WRAPPER)
     part.batches_new.restype = ctypes.c_void_p
     part.room.restype = ctypes.c_longlong
-    made = ctypes.c_void_p(part.batches_new(ctypes.c_longlong(AHEAD_MS * MS), ctypes.c_longlong(IDLE_MS * MS)))
+    made = ctypes.c_void_p(part.batches_new(ctypes.c_longlong(AHEAD_MS * MS)))
     now_ms, written, found = 1.0, 0, []
     for _ in range(batches):
         records = max(1, part.room(made, ctypes.c_longlong(written)) // RECORD)
@@ -41,7 +43,8 @@ def sizes(record_ms: float, *, dear: bool, batches: int) -> list[int]:
         written += records * RECORD
         assert part.room(made, ctypes.c_longlong(written)) < RECORD
         now_ms += records * record_ms + 1 + (IDLE_MS if dear else 0)
-        part.rested(made, ctypes.c_longlong(int(now_ms * MS)), ctypes.c_longlong(written), int(dear))
+        price_ns = IDLE_MS * MS if dear else 0
+        part.rested(made, *map(ctypes.c_longlong, (int(now_ms * MS), written, price_ns)))
         found.append(records)
     part.batches_free(made)
     return found
