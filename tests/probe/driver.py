@@ -20,7 +20,8 @@ class Verdict(IntEnum):
     WORK = 0
     IDLE = 1
     MAYBE_IDLE = 2
-    UNSEEN = 3
+    ELSEWHERE = 3
+    UNSEEN = 4
 
 
 class Note(IntEnum):
