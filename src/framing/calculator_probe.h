@@ -43,12 +43,13 @@ typedef enum {
 
 #define PROBE_PROCESSES_MAX 256 /* that are remembered; with more of them: PROBE_READER_UNSEEN_SEVERAL, PROBE_UNSEEN */
 #define PROBE_THREADS_MAX 4096  /* of the processes that count; with more of them: PROBE_UNSEEN */
-#define PROBE_LINKS_MAX 48    /* of one process: its pipes, terminals and unix sockets; with more it shares for sure */
+#define PROBE_LINKS_MAX 96    /* of one process: its pipes, terminals and unix sockets; with more it shares for sure */
 #define PROBE_STDIN_FDS_MAX 4 /* of one process, that are our STDIN */
 
 /* An open descriptor over which a process may talk to another. */
 typedef struct {
     uint64_t inode; /* or LINK_INODE_... of probe_links.h */
+    uint64_t peer;  /* of one end of a pair of sockets: the other's; else 0 */
     int fd;
     bool reads, writes;
 } probe_link_t;
@@ -101,6 +102,15 @@ typedef struct {
     bool listens;
 } probe_socket_t;
 
+/* A unix socket and the one it is connected to. */
+typedef struct {
+    uint64_t inode;
+    uint64_t peer;    /* 0: it had none */
+    int64_t asked_ns; /* where it had none */
+    bool named;       /* it has an address, as a server's has; an end of a socket pair has none */
+} probe_peer_t;
+#define PROBE_PEERS_MAX 128 /* that are remembered */
+
 /* Most of it is only touched by those who have many processes and threads. */
 typedef struct {
     const char *proc;            /* "/proc", or a recorded tree of it */
@@ -128,6 +138,11 @@ typedef struct {
     probe_socket_t sockets[16];
     int next_socket;
     int64_t table_read_ns, table_cost_ns; /* as with scans */
+
+    probe_peer_t peers[PROBE_PEERS_MAX];
+    int next_peer;
+    int64_t peer_questions; /* to the kernel */
+    int64_t peer_asked_ns, peer_spent_ns;
 
     pid_t waited_last; /* the thread that was found waiting for STDIN last: looked at first */
     pid_t waited_last_process;

@@ -13,6 +13,8 @@ static wait_t of_kind(wait_kind_t kind) { return (wait_t){.kind = kind, .fd = -1
 
 static wait_t reads(uint64_t fd) { return (wait_t){.kind = WAIT_READ, .fd = (int)fd}; }
 
+static wait_t receives(uint64_t fd) { return (wait_t){.kind = WAIT_RECEIVE, .fd = (int)fd}; }
+
 static wait_t polls(const proc_call_t *call, bool timed) {
     return (wait_t){.kind = WAIT_POLL,
                     .fd = -1,
@@ -58,6 +60,11 @@ wait_t call_waits_for(const proc_call_t *call) {
     case SYS_preadv2: /* at offset -1 it reads a pipe */
 #endif
         return reads(argument[0]);
+    case SYS_recvfrom:
+    case SYS_recvmsg:
+        return receives(argument[0]);
+    case SYS_recvmmsg:
+        return argument[4] != 0 ? of_kind(WAIT_ELSEWHERE) : receives(argument[0]);
     case SYS_splice:
         return (wait_t){.kind = WAIT_SPLICE, .fd = (int)argument[0]};
 #ifdef SYS_poll
@@ -97,9 +104,6 @@ wait_t call_waits_for(const proc_call_t *call) {
         return parked_unless(argument[2] != 0);
     case SYS_nanosleep:
     case SYS_clock_nanosleep:
-    case SYS_recvfrom:
-    case SYS_recvmsg:
-    case SYS_recvmmsg:
     case SYS_accept:
     case SYS_accept4:
     case SYS_connect:

@@ -7,6 +7,7 @@ typedef enum {
     WAIT_WORK, /* nothing of the kind below: a write, a lock on a file, a call that is not known */
     WAIT_READ, /* for input from the descriptor ``fd`` */
     WAIT_SPLICE, /* for input from the descriptor ``fd``, or for room where it goes to: only whether ``fd`` is empty tells */
+    WAIT_RECEIVE,   /* for input from the socket ``fd`` */
     WAIT_POLL,      /* for one of ``count`` struct pollfd at ``set[0]`` */
     WAIT_SELECT,    /* for one of ``count`` descriptors in the fd_sets at ``set`` (to read, to write, exceptions) */
     WAIT_EPOLL,     /* for what is in the epoll ``fd`` */

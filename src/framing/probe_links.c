@@ -2,6 +2,7 @@
 #include "probe_links.h"
 
 #include "probe_files.h"
+#include "probe_peers.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -62,7 +63,7 @@ static bool is_ours(const calculator_probe_t *probe, uint64_t inode) {
     return inode != 0 && (inode == probe->stdio[0] || inode == probe->stdio[1] || inode == probe->stdio[2]);
 }
 
-static void add_link(probe_process_t *process, uint64_t inode, int fd, bool reads, bool writes) {
+static void add_link(probe_process_t *process, uint64_t inode, uint64_t peer, int fd, bool reads, bool writes) {
     for (int i = 0; i < process->link_count; i++)
         if (process->links[i].inode == inode) {
             process->links[i].reads |= reads;
@@ -73,7 +74,7 @@ static void add_link(probe_process_t *process, uint64_t inode, int fd, bool read
         process->links_unknown = true;
         return;
     }
-    process->links[process->link_count++] = (probe_link_t){inode, fd, reads, writes};
+    process->links[process->link_count++] = (probe_link_t){inode, peer, fd, reads, writes};
 }
 
 /* Calls ``line`` for each line of a socket table until it returns false. Returns whether the table was read to its end. */
@@ -123,7 +124,7 @@ static bool met_unix(void *context, const socket_line_t *socket) {
     return !search->unnamed;
 }
 
-void probe_survey(const calculator_probe_t *probe, probe_process_t *process, int64_t age_ns) {
+void probe_survey(calculator_probe_t *probe, probe_process_t *process, int64_t age_ns) {
     int64_t now_ns = probe_clock_ns();
     if (process->surveyed_ns != 0 && age_ns > 0 && now_ns - process->surveyed_ns < age_ns)
         return;
@@ -160,11 +161,15 @@ void probe_survey(const calculator_probe_t *probe, probe_process_t *process, int
                 process->stdin_fds[process->stdin_fd_count++] = fd;
         } else if (kind == LINK_PIPE && !is_ours(probe, inode)) {
             probe_open_mode(probe, process, fd, &mode);
-            add_link(process, inode, fd, mode.reads, mode.writes);
+            add_link(process, inode, 0, fd, mode.reads, mode.writes);
         } else if (kind == LINK_TERMINAL) {
-            add_link(process, LINK_INODE_TERMINAL, fd, true, true);
+            add_link(process, LINK_INODE_TERMINAL, 0, fd, true, true);
         } else if (kind == LINK_SOCKET) {
-            if (socket_count < (int)(sizeof sockets / sizeof sockets[0]))
+            probe_peer_t peer;
+            if (probe_peer_of(probe, inode, &peer)) {
+                if (!peer.named)
+                    add_link(process, inode, peer.peer, fd, true, true);
+            } else if (socket_count < (int)(sizeof sockets / sizeof sockets[0]))
                 sockets[socket_count++] = inode;
             else
                 many_sockets = true;
@@ -176,10 +181,18 @@ void probe_survey(const calculator_probe_t *probe, probe_process_t *process, int
         if (!each_socket(probe, process, "net/unix", parse_unix_socket, met_unix, &search) || many_sockets)
             search.unnamed = true;
         if (search.unnamed)
-            add_link(process, LINK_INODE_UNNAMED_SOCKET, -1, true, true);
+            add_link(process, LINK_INODE_UNNAMED_SOCKET, 0, -1, true, true);
     }
     if (process->stdin_fd_count > 0)
         process->image = image_of(probe, process);
+}
+
+/* A socket without a name whose peer is not known may be the other end of any. */
+static bool connects(const probe_link_t *one, const probe_link_t *other) {
+    return one->inode == other->inode || (one->peer != 0 && one->peer == other->inode) ||
+           (other->peer != 0 && other->peer == one->inode) ||
+           (one->inode == LINK_INODE_UNNAMED_SOCKET && other->peer != 0) ||
+           (other->inode == LINK_INODE_UNNAMED_SOCKET && one->peer != 0);
 }
 
 bool probe_shares(const probe_process_t *one, const probe_process_t *other) {
@@ -187,7 +200,7 @@ bool probe_shares(const probe_process_t *one, const probe_process_t *other) {
         return true;
     for (int i = 0; i < one->link_count; i++)
         for (int k = 0; k < other->link_count; k++)
-            if (one->links[i].inode == other->links[k].inode)
+            if (connects(&one->links[i], &other->links[k]))
                 return true;
     return false;
 }

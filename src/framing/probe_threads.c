@@ -4,6 +4,7 @@
 #include "probe_call.h"
 #include "probe_files.h"
 #include "probe_links.h"
+#include "probe_peers.h"
 #include "probe_processes.h"
 
 #include <dirent.h>
@@ -26,6 +27,27 @@ typedef struct {
     bool stdin_pipe, input, others, writes;
 } awaited_t;
 
+/* What can be read from a pipe, or from the socket whose peer has this inode. */
+static void await_writer(calculator_probe_t *probe, probe_process_t *process, int fd, uint64_t inode,
+                         awaited_t *awaited) {
+    probe_writer_t writer = probe_writer(probe, process, inode);
+    if (writer == WRITER_UNKNOWN)
+        awaited->others = true;
+    else if (writer == WRITER_COUNTS && fd == STDIN_FILENO)
+        awaited->input = true;
+}
+
+static void await_socket(calculator_probe_t *probe, probe_process_t *process, int fd, uint64_t inode,
+                         awaited_t *awaited) {
+    probe_peer_t peer;
+    if (awaited->others && fd != STDIN_FILENO)
+        return; /* it makes no difference */
+    if (probe_peer_of(probe, inode, &peer))
+        await_writer(probe, process, fd, peer.peer, awaited);
+    else
+        awaited->others |= !probe_socket_listens(probe, process, inode);
+}
+
 static void await(calculator_probe_t *probe, probe_process_t *process, int fd, uint64_t inode_hint, bool to_read,
                   bool to_write, bool edge, awaited_t *awaited) {
     link_kind_t kind = LINK_OTHER;
@@ -47,25 +69,19 @@ static void await(calculator_probe_t *probe, probe_process_t *process, int fd, u
     }
     if (!to_read)
         return; /* told of its end alone */
-    probe_writer_t writer;
     switch (kind) {
     case LINK_PIPE:
-        if (inode == probe->stdio[0]) {
+        if (inode == probe->stdio[0])
             awaited->stdin_pipe = true;
-            return;
-        }
-        writer = probe_writer(probe, process, inode);
-        if (writer == WRITER_UNKNOWN)
-            awaited->others = true;
-        else if (writer == WRITER_COUNTS && fd == STDIN_FILENO)
-            awaited->input = true;
+        else
+            await_writer(probe, process, fd, inode, awaited);
         return;
     case LINK_TERMINAL: /* the kernel passes on what was written a moment later: both ends at rest do not show it */
         awaited->others = true;
         awaited->input |= fd == STDIN_FILENO && probe_writer(probe, process, LINK_INODE_TERMINAL) == WRITER_COUNTS;
         return;
     case LINK_SOCKET:
-        awaited->others = awaited->others || !probe_socket_listens(probe, process, inode);
+        await_socket(probe, process, fd, inode, awaited);
         return;
     case LINK_EVENTFD:
     case LINK_SIGNALFD:
@@ -154,6 +170,11 @@ static probe_activity_t activity_of_call(calculator_probe_t *probe, probe_proces
     switch (wait.kind) {
     case WAIT_READ:
         return activity_of_read(probe, process, wait.fd);
+    case WAIT_RECEIVE:
+        if (!probe_descriptor(probe, process, wait.fd, &kind, &inode) || kind != LINK_SOCKET)
+            return ACTIVITY_ELSEWHERE;
+        await_socket(probe, process, wait.fd, inode, &awaited);
+        return activity_of_set(&awaited, false);
     case WAIT_SPLICE:
         return probe_descriptor(probe, process, wait.fd, &kind, &inode) && kind == LINK_PIPE && inode == probe->stdio[0]
                    ? ACTIVITY_WAITS

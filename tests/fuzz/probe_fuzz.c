@@ -6,6 +6,7 @@
 #include "probe_decide.c"
 #include "probe_links.c"
 #include "probe_parse.c"
+#include "probe_peers.c"
 #include "probe_processes.c"
 #include "probe_threads.c"
 
@@ -41,9 +42,10 @@ static const char *template_of(const char *path) {
           "\n"}},
         {"/ns_last_pid", {"101\n", "300\n", "5\n", "4000000\n"}},
         {"/loadavg", {"0.1 0.1 0.1 1/9 101\n", "", "x\n", "1\n"}},
+        {"/unix_peers", {"3001 3002\n3002 3001 /x\n", "3001 3001\n", "3001\n\n3002 0\n", "3001 3002"}},
         {"/fd/0", {"pipe:[1001]", "pipe:[2001]", "socket:[3001]", "/dev/pts/0"}},
         {"/fd/1", {"pipe:[1002]", "anon_inode:[eventfd]", "anon_inode:[eventpoll]", "pipe:[2001]"}},
-        {"/fd/3", {"anon_inode:[eventpoll]", "pipe:[2001]", "socket:[3001]", "anon_inode:[timerfd]"}},
+        {"/fd/3", {"anon_inode:[eventpoll]", "pipe:[2001]", "socket:[3002]", "anon_inode:[timerfd]"}},
         {"/fdinfo/3",
          {"pos:\t0\nflags:\t02\ntfd: 0 events: 19 data: 0 pos:0 ino:3e9 sdev:d\n",
           "flags:\t00\ntfd: 0 events: 1d\ntfd: 1 events: 4\n", "flags:\t01\n", "tfd:"}},

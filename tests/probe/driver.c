@@ -33,6 +33,7 @@ int driver_reader(driver_t *driver) { return (int)calculator_probe_reader(&drive
 int driver_note(const driver_t *driver) { return (int)driver->probe.note; }
 int driver_processes(const driver_t *driver) { return driver->probe.process_count; }
 int64_t driver_scans(const driver_t *driver) { return driver->probe.scans; }
+int64_t driver_peer_questions(const driver_t *driver) { return driver->probe.peer_questions; }
 int driver_pid(const driver_t *driver, int index) { return driver->probe.processes[index].pid; }
 int driver_counts(const driver_t *driver, int index) {
     return driver->probe.processes[index].counts ? driver->probe.processes[index].bystander ? 2 : 1 : 0;

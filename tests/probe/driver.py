@@ -20,7 +20,8 @@ class Verdict(IntEnum):
     WORK = 0
     IDLE = 1
     MAYBE_IDLE = 2
-    UNSEEN = 3
+    ELSEWHERE = 3
+    UNSEEN = 4
 
 
 class Note(IntEnum):
@@ -56,8 +57,8 @@ def build(directory: Path) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(library))
     loaded.driver_new.restype = ctypes.c_void_p
     loaded.driver_new.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.POINTER(ctypes.c_uint64)]
-    loaded.driver_scans.restype = ctypes.c_int64
-    for name in ("free", "first_record", "look", "reader", "note", "processes", "scans"):
+    loaded.driver_scans.restype = loaded.driver_peer_questions.restype = ctypes.c_int64
+    for name in ("free", "first_record", "look", "reader", "note", "processes", "scans", "peer_questions"):
         getattr(loaded, f"driver_{name}").argtypes = [ctypes.c_void_p]
     for name in ("pid", "counts"):
         getattr(loaded, f"driver_{name}").argtypes = [ctypes.c_void_p, ctypes.c_int]
@@ -89,6 +90,11 @@ class Probe:
     def scans(self) -> int:
         """How often all processes of the machine were read."""
         return int(self._library.driver_scans(self._driver))
+
+    @property
+    def peer_questions(self) -> int:
+        """How often it was asked for the peer of a socket."""
+        return int(self._library.driver_peer_questions(self._driver))
 
     def first_record(self, at_ticks: int | None = None) -> None:
         """Now, or (in a tree) when it was."""

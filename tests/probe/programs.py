@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.probe import peers
 from tests.probe.driver import Note, Verdict
 
 SOURCES = Path(__file__).with_name("programs")
@@ -31,6 +32,7 @@ class Program:
     or_idle: tuple[Verdict, Note] = IDLE  # likewise, while a timer of its runtime goes
     may_look_idle: bool = False  # at work it is MAYBE_IDLE too: its idleness needs ACK_IDLE
     needs: list[str] = field(default_factory=list)
+    by_peers: bool = False  # its idleness is seen where the kernel tells the peers of unix sockets
 
     def is_idle(self, seen: tuple[Verdict, Note]) -> bool:
         """Whether it may be that while it waits for a record."""
@@ -39,7 +41,8 @@ class Program:
     @property
     def missing(self) -> list[str]:
         """What it takes to run it and is not there."""
-        return [tool for tool in self.needs if shutil.which(tool) is None]
+        tools = [tool for tool in self.needs if shutil.which(tool) is None]
+        return tools + (["sock_diag of unix sockets"] if self.by_peers and not peers.can_be_asked() else [])
 
     def prepared(self, directory: Path) -> list[str]:
         """Its command, after what has to be compiled has been."""
@@ -90,6 +93,47 @@ if os.fork() == 0:  # a stranger: an orphan that has nothing of ours
 os.wait(); listener.close()
 """
 
+# Likewise, on a named unix socket; it shares nothing with its client.
+NAMED_SERVER = f"""
+import signal, socket, tempfile
+address = os.path.join(tempfile.mkdtemp(), "server")
+listener = socket.socket(socket.AF_UNIX); listener.bind(address); listener.listen()
+if os.fork() == 0:
+    if os.fork() > 0: os._exit(0)
+    signal.alarm(60); os.setsid(); null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2): os.dup2(null, fd)
+    os.closerange(listener.fileno() + 1, 256)
+    connection, _ = listener.accept()
+    os.remove(address); os.rmdir(os.path.dirname(address))
+    while data := connection.recv(9): time.sleep({WORK_S}); connection.send(data)
+    os._exit(0)
+os.wait(); listener.close()
+"""
+
+
+# It polls with a time limit: were it taken for a part of the Calculator, that would never rest.
+TIMED_SERVER = f"""
+import os, socket, sys, time
+address = sys.argv[1]
+listener = socket.socket(socket.AF_UNIX); listener.bind(address); listener.listen(); os.mkdir(address + ".ready")
+connection, _ = listener.accept()
+os.rmdir(address + ".ready"); os.remove(address); os.rmdir(os.path.dirname(address))
+connection.settimeout(30)
+while data := connection.recv(9): time.sleep({WORK_S}); connection.send(data)
+"""
+
+
+def pair(kind: str) -> str:
+    """A helper at the other end of a pair of sockets, which answers late."""
+    return (
+        f"import socket\nours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_{kind})\n"
+        "if os.fork() == 0:\n    ours.close()\n"
+        f"    while data := theirs.recv(9): time.sleep({WORK_S}); theirs.send(data)\n"
+        "    os._exit(0)\ntheirs.close()"
+    )
+
+
+SH_LOOP = f"while read -r l; do sleep {WORK_S}; echo $l; done"
 THREADS = "import threading"
 
 PROGRAMS = [
@@ -187,7 +231,7 @@ PROGRAMS = [
         "python, epoll on STDIN and a socket",
         "import select, socket\na, b = socket.socketpair(); p = select.epoll(); p.register(0, 1); p.register(a, 1)\n"
         f"while True:\n    p.poll(); line = os.read(0, 100); time.sleep({WORK_S}); os.write(1, line)",
-        idle=EVENT_LOOP,
+        or_idle=EVENT_LOOP,  # where the kernel does not tell that it is its own
     ),
     python(
         "python, epoll on STDIN and its own pipe",
@@ -200,8 +244,81 @@ PROGRAMS = [
         "    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)\n"
         f"    while line := await reader.readline(): await asyncio.sleep({WORK_S}); os.write(1, line)\n"
         "asyncio.run(main())",
-        idle=EVENT_LOOP,
+        or_idle=EVENT_LOOP,  # where the kernel does not tell that the loop's pair of sockets is its own
         may_look_idle=True,
+    ),
+    lines(
+        "python, a helper behind multiprocessing.Pipe",
+        "ours.send(line); ours.recv()",
+        "import multiprocessing\nours, theirs = multiprocessing.Pipe()\n"
+        f"def helps():\n    while line := theirs.recv(): time.sleep({WORK_S}); theirs.send(line)\n"
+        "multiprocessing.get_context('fork').Process(target=helps, daemon=True).start()",
+        by_peers=True,
+    ),
+    lines(
+        "python, a helper that is started with the first record behind multiprocessing.Pipe",
+        "helper = helper or starts(); ours.send(line); ours.recv()",
+        "import multiprocessing\nours, theirs = multiprocessing.Pipe(); helper = None\n"
+        f"def helps():\n    while line := theirs.recv(): time.sleep({WORK_S}); theirs.send(line)\n"
+        "def starts():\n    helper = multiprocessing.get_context('fork').Process(target=helps, daemon=True)\n"
+        "    helper.start(); return helper",
+        by_peers=True,
+    ),
+    lines(
+        "python, a helper behind a pair of stream sockets",
+        "ours.send(b'x'); ours.recv(9)",
+        pair("STREAM"),
+        by_peers=True,
+    ),
+    lines(
+        "python, a helper behind a pair of packet sockets",
+        "ours.send(b'x'); ours.recv(9)",
+        pair("SEQPACKET"),
+        by_peers=True,
+    ),
+    lines(
+        "python, a helper behind a pair of datagram sockets",
+        "ours.send(b'x'); ours.recv(9)",
+        pair("DGRAM"),
+        by_peers=True,
+    ),
+    lines(
+        "python, a helper behind a pair of sockets that is waited for in epoll",
+        "ours.send(b'x'); p.poll(); ours.recv(9)",
+        pair("STREAM") + "\nimport select\np = select.epoll(); p.register(ours, 1)",
+        by_peers=True,
+    ),
+    python(
+        "python, asyncio with a helper that reads from a pair of sockets",
+        "import asyncio, socket\nours, theirs = socket.socketpair()\n"
+        "async def main():\n"
+        f"    helper = await asyncio.create_subprocess_exec('sh', '-c', '{SH_LOOP}', stdin=theirs, stdout=theirs)\n"
+        "    theirs.close(); lines, back = await asyncio.open_connection(sock=ours)\n"
+        "    loop = asyncio.get_running_loop(); reader = asyncio.StreamReader()\n"
+        "    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)\n"
+        "    while line := await reader.readline(): back.write(line); os.write(1, await lines.readline())\n"
+        "asyncio.run(main())",
+        idle=SEVERAL,
+        by_peers=True,
+    ),
+    lines(
+        "python, a client of a server with a named unix socket",
+        "client.send(b'x'); client.recv(9)",
+        NAMED_SERVER + "client = socket.socket(socket.AF_UNIX); client.connect(address)",
+    ),
+    lines(
+        "python, epoll on a client of a server with a named unix socket",
+        "client.send(b'x'); p.poll(); client.recv(9)",
+        NAMED_SERVER + "import select\nclient = socket.socket(socket.AF_UNIX); client.connect(address)\n"
+        "p = select.epoll(); p.register(client, 1)",
+    ),
+    lines(
+        "python, a helper with a named unix socket that has a time limit",
+        "client.send(b'x'); client.recv(9)",
+        "import socket, subprocess, tempfile\naddress = tempfile.mkdtemp() + '/server'\n"
+        f"subprocess.Popen([sys.executable, '-c', {TIMED_SERVER!r}, address], stdin=-3, stdout=-3, stderr=-3)\n"
+        "while not os.path.exists(address + '.ready'): time.sleep(0.01)\n"
+        "client = socket.socket(socket.AF_UNIX); client.connect(address)",
     ),
     python(
         "python, a terminal and another session in between",
@@ -264,6 +381,7 @@ PROGRAMS = [
     ),
     Program("C, its first thread has ended", ["{first_thread_ended.c}"]),
     Program("C, reads by splice", ["{splices.c}"]),
+    Program("C, a child behind a pair of sockets", ["{pair.c}"], by_peers=True),
     Program(
         "Java, sleeps beside a pool that sleeps",
         ["java", "-cp", "{Sleeps.java}", "Sleeps"],
@@ -290,6 +408,21 @@ PROGRAMS = [
         ],
         or_idle=EVENT_LOOP,  # V8 looks after its memory
         needs=["node"],
+    ),
+    Program(
+        "Node, a child behind its channel",
+        ["node", "{forks.js}"],
+        or_idle=EVENT_LOOP,
+        needs=["node"],
+        by_peers=True,
+    ),
+    Program(
+        "Node, a helper behind its STDIN and STDOUT",
+        ["node", "{spawns.js}"],
+        idle=SEVERAL,
+        or_idle=EVENT_LOOP,
+        needs=["node"],
+        by_peers=True,
     ),
     Program(
         "curl in a loop of sh",

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.probe.calculator import Calculator, descendants, wait_for
 from tests.probe.driver import build
+from tests.probe.peers import peer_of
 from tests.probe.programs import IDLE, PROGRAMS, WITH_PACKAGES, Program
 from tests.probe.tree import Tree
 
@@ -66,6 +67,13 @@ class Recording:
             private = target.startswith("/") and not target.startswith(("/dev/pts/", "/dev/ptmx"))
             self.tree.links[f"{name}/fd/{fd.name}"] = "/a/file" if private else target
             self.tree.files[f"{name}/fdinfo/{fd.name}"] = info
+        told = self.tree.files.get("net/unix_peers", "")
+        for inode in sorted(map(int, sockets - {"0"})):
+            known = peer_of(inode)
+            if known is not None and f"\n{inode} " not in f"\n{told}":
+                told += f"{inode} {known[0]}{' /a/name' if known[1] else ''}\n"
+        if told:
+            self.tree.files["net/unix_peers"] = told
         for table, column in (("unix", 6), ("tcp", 9), ("tcp6", 9)):
             source = Path("/proc") / name / "net" / table
             rows = source.read_text().splitlines(keepends=True) if len(sockets) > 1 and source.exists() else []

@@ -22,6 +22,7 @@ IN, OUT = 1, 4
 
 IDLE = (Verdict.IDLE, Note.NONE)
 WORK = (Verdict.WORK, Note.NONE)
+ELSEWHERE = (Verdict.ELSEWHERE, Note.SEVERAL)
 LOOP = (Verdict.MAYBE_IDLE, Note.EVENT_LOOP)
 TIMED = (Verdict.MAYBE_IDLE, Note.TIMED_THREADS)
 

@@ -20,7 +20,8 @@ def test_a_recorded_tree_means_what_its_program_did(path: Path, library: ctypes.
     probe = tree.probe(library, tmp_path)
     seen = [[verdict.name, probe.note.name] for verdict in (probe.look() for _ in range(3))]
     probe.close()
-    assert seen[-1] in tree.allowed, f"{tree.about}: {seen}"
+    elsewhere = [["ELSEWHERE", "SEVERAL"]] if ["WORK", "NONE"] in tree.allowed else []  # a kind of work
+    assert seen[-1] in tree.allowed + elsewhere, f"{tree.about}: {seen}"
 
 
 def test_there_are_trees_of_each_state() -> None:
