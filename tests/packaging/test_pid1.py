@@ -17,7 +17,11 @@ from tests.services.supervised import Supervised
 
 _SETTINGS = {"NODE_ID": "w1", "KAFKA_DSN": "127.0.0.1:9", "CONSUL_DSN": "127.0.0.1:9", "HTTP_PORT": "0"}
 _PYTHON = "/opt/supervisor.d/bin/python3.13"
-_LISTEN = "trap 'echo got usr1 >&2' USR1; echo listening >&2; while :; do read line || exit; done"
+# A signal ends dash's read as the end of STDIN does.
+_LISTEN = (
+    "trap 'echo got usr1 >&2; got=1' USR1; echo listening >&2;"
+    ' while :; do got=; read line || [ -n "$got" ] || exit; done'
+)
 
 
 @pytest.mark.parametrize(
