@@ -58,6 +58,7 @@ typedef struct {
     int64_t done; /* up to where it is done with */
     /* who reads */
     probe_reader_t reader;
+    bool unseen;  /* the last look could not see what its threads do */
     bool by_rest; /* once in this run several processes worked, or it read ahead: only a rest counts */
     int64_t next_reader_ns, reader_every_ns;
     /* at rest */
@@ -78,7 +79,7 @@ static void demand_attach(demand_t *d, pid_t leader, const ino_t stdio[3], int64
     batches_reset(&d->batches, ahead_ns, position);
     d->from = d->done = position;
     d->reader = PROBE_READER_ONE;
-    d->by_rest = d->overdue = d->begun = false;
+    d->by_rest = d->overdue = d->begun = d->unseen = false;
     d->next_reader_ns = d->reader_every_ns = 0;
     d->empty_at = -1;
     d->maybe_since_ns = 0;
@@ -103,10 +104,22 @@ static inline void demand_writes(demand_t *d, int64_t position, int64_t now_ns) 
     batches_wrote(&d->batches, now_ns);
 }
 
-/* Whether what is in flow is fed in batches. */
-static inline bool demand_in_batches(const demand_t *d) {
-    return d->by_rest && d->reader != PROBE_READER_UNSEEN_SEVERAL;
+/* Whether a rest cannot be seen, so that what was written last is never known to be done with. A 32-bit program's threads,
+ * for example, cannot be looked at, though it can be seen who it is. */
+static inline bool demand_is_unseen(const demand_t *d) {
+    return d->unseen || d->reader == PROBE_READER_UNSEEN_ONE || d->reader == PROBE_READER_UNSEEN_SEVERAL;
 }
+
+/* Whether nothing but a rest counts, and none can be seen: what is done is a guess. */
+static inline bool demand_is_guess(const demand_t *d) {
+    return d->reader == PROBE_READER_UNSEEN_SEVERAL || (d->by_rest && demand_is_unseen(d));
+}
+
+/* Whether what is in flow is fed in batches, */
+static inline bool demand_in_batches(const demand_t *d) { return d->by_rest && !demand_is_unseen(d); }
+
+/* or in shares of the window. */
+static inline bool demand_in_shares(const demand_t *d) { return demand_is_unseen(d) && !demand_is_guess(d); }
 
 static inline int64_t demand_max(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t demand_min(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -132,20 +145,11 @@ static int64_t demand_look_at_reader(demand_t *d, const demand_seen_t *seen, int
     d->reader_every_ns =
         demand_min(demand_max(DEMAND_READER_SOONEST_NS, 2 * d->reader_every_ns), DEMAND_READER_LATEST_NS);
     d->next_reader_ns = demand_next_ns(d, began_ns, seen->urgent ? DEMAND_READER_SOONEST_NS : d->reader_every_ns);
-    switch (d->reader) {
-    case PROBE_READER_ONE:
-    case PROBE_READER_UNSEEN_ONE:
-        if (!d->by_rest)
-            d->done = demand_max(d->done, flow);
-        break;
-    case PROBE_READER_UNSEEN_SEVERAL:
+    d->by_rest = d->by_rest || d->reader == PROBE_READER_AHEAD || d->reader == PROBE_READER_SEVERAL;
+    if (demand_is_guess(d))
         d->done = demand_max(d->done, seen->read - DEMAND_BEHIND_BYTES);
-        break;
-    case PROBE_READER_AHEAD:
-    case PROBE_READER_SEVERAL:
-        d->by_rest = true;
-        break;
-    }
+    else if (!d->by_rest)
+        d->done = demand_max(d->done, flow);
     return d->next_reader_ns - seen->now_ns;
 }
 
@@ -173,13 +177,15 @@ static int64_t demand_look_at_rest(demand_t *d, const demand_seen_t *seen) {
     const int64_t began_ns = clock_monotonic_ns();
     const probe_verdict_t verdict = calculator_probe_look(&d->probe);
     int64_t every_ns = d->look_every_ns = demand_min(2 * d->look_every_ns, latest_ns);
+    if (verdict != PROBE_WORK)
+        d->unseen = verdict == PROBE_UNSEEN;
     if (verdict == PROBE_IDLE) {
         demand_rested(d, seen, 0);
         return 0;
     }
     /* Where it is a guess anyway, a window that is full, or a drain, must not wait for what can never be seen. */
     const bool maybe = verdict == PROBE_MAYBE_IDLE || verdict == PROBE_ELSEWHERE ||
-                       (verdict == PROBE_UNSEEN && seen->urgent && d->reader == PROBE_READER_UNSEEN_SEVERAL);
+                       (verdict == PROBE_UNSEEN && seen->urgent && demand_is_guess(d));
     if (!maybe) {
         d->maybe_since_ns = 0;
     } else if (d->maybe_since_ns == 0 || d->maybe_out != seen->out_written) {
@@ -218,26 +224,15 @@ static int64_t demand_look(demand_t *d, const demand_seen_t *seen) {
     return demand_min(again_ns, seen->urgent ? DEMAND_UNREAD_NS : DEMAND_UNREAD_LATEST_NS);
 }
 
-/* Whether a rest cannot be seen, so that what was written last is never known to be done with. */
-static inline bool demand_is_unseen(const demand_t *d) {
-    return d->reader == PROBE_READER_UNSEEN_ONE || d->reader == PROBE_READER_UNSEEN_SEVERAL;
-}
-
 /* What a person should know about how the Calculator is watched: a probe_note_t, or DEMAND_NOTE_OVERDUE. */
 #define DEMAND_NOTE_OVERDUE (PROBE_NOTE_SEVERAL + 1)
 
 static inline int demand_note(const demand_t *d) {
     if (d->overdue)
         return DEMAND_NOTE_OVERDUE;
-    switch (d->reader) {
-    case PROBE_READER_UNSEEN_SEVERAL:
-        return PROBE_NOTE_UNSEEN_SEVERAL;
-    case PROBE_READER_UNSEEN_ONE:
-        return PROBE_NOTE_UNSEEN_ONE;
-    default:
-        return d->reader == PROBE_READER_AHEAD && d->batches.rest_is_dear ? PROBE_NOTE_EVENT_LOOP
-               : d->batches.rest_is_dear                                  ? (int)d->probe.note
-               : d->by_rest && d->reader == PROBE_READER_SEVERAL          ? PROBE_NOTE_SEVERAL
-                                                                          : PROBE_NOTE_NONE;
-    }
+    if (demand_is_unseen(d))
+        return demand_is_guess(d) ? PROBE_NOTE_UNSEEN_SEVERAL : PROBE_NOTE_UNSEEN_ONE;
+    if (d->batches.rest_is_dear)
+        return d->reader == PROBE_READER_AHEAD ? PROBE_NOTE_EVENT_LOOP : (int)d->probe.note;
+    return demand_in_batches(d) && d->reader == PROBE_READER_SEVERAL ? PROBE_NOTE_SEVERAL : PROBE_NOTE_NONE;
 }

@@ -16,7 +16,7 @@ cdef bint inlet_is_urgent(inlet_t *s) noexcept nogil:
     """Does somebody wait for what the Calculator is done with?"""
     cdef bint window_fills = ledger_room(&s.ledger) <= s.ledger.max_records // 2 \
         or s.ledger.bytes > s.ledger.max_bytes // 2
-    cdef bint batch_is_over = s.held_back and s.look_again_ns > 0 and demand_in_batches(&s.demand)
+    cdef bint batch_is_over = s.held_back and s.ledger.count == LEDGER_COUNT_BYTES and demand_in_batches(&s.demand)
     return window_fills or batch_is_over or s.draining or s.closing or s.revoking != NULL or s.alone_until > 0 \
         or s.careful_until > 0
 

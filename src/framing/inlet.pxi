@@ -245,9 +245,18 @@ cdef int64_t inlet_take_ahead(const inlet_t *s) noexcept nogil:
     return TAKE_AHEAD if s.commit_ahead else TAKE_BATCH
 
 
+cdef int64_t inlet_room(inlet_t *s) noexcept nogil:
+    """How many records may be taken at once. A few always may where only reading on shows what is done: the first one
+    known to be done when the third is read."""
+    cdef int64_t room = ledger_batch(&s.ledger, TAKE_BATCH)
+    if room <= 0 and inlet_sees_no_rest(s):
+        room = LEDGER_LEAST_RECORDS - (s.ledger.tail - s.ledger.head)
+    return room
+
+
 cdef void inlet_take(inlet_t *s) noexcept nogil:
     """Take records as far as there is room; never far ahead of the writing, so that little is dropped on a revoke."""
-    cdef int64_t want = ledger_batch(&s.ledger, TAKE_BATCH)
+    cdef int64_t want = inlet_room(s)
     cdef ssize_t n, i
     cdef size_t others
     cdef rd_kafka_message_t *m
@@ -439,7 +448,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     if used_up:
         return 0
     if s.more and not s.blocked and s.ledger.tail - s.ledger.cursor < inlet_take_ahead(s) \
-            and ledger_room(&s.ledger) > 0 and not (s.paused or s.draining or s.closing or s.replaced) \
+            and inlet_room(s) > 0 and not (s.paused or s.draining or s.closing or s.replaced) \
             and s.unsure_until_ns == 0 and s.alone_until == 0 and inlet_may_write(s):
         return 0
     if cut_ns > 0:

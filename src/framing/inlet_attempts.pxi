@@ -68,13 +68,15 @@ cdef void inlet_first_record(inlet_t *s, int64_t sequence) noexcept nogil:
     cdef ledger_entry_t *entry = ledger_at(&s.ledger, sequence)
     cdef attempt_t *a = inlet_attempt(s, entry.partition)
     cdef char where[80]
-    if a == NULL or entry.line_bytes == 0:
+    if a == NULL:
+        return
+    if a.committed < 0:         # also of one without a line: its dead letter may not be there yet
+        a.committed = entry.offset
+    if entry.line_bytes == 0:
         return
     if a.first != entry.offset:
         a.before = 0
     a.first = entry.offset
-    if a.committed < 0:
-        a.committed = entry.offset
     inlet_set_attempt(s, a, ATTEMPT_FIRST)
     if a.before == 0:
         return
@@ -96,6 +98,7 @@ cdef void inlet_first_record(inlet_t *s, int64_t sequence) noexcept nogil:
 cdef int64_t inlet_noted_limit(inlet_t *s, int64_t limit, int64_t now_ns) noexcept nogil:
     """Before which record writing stops, that was to stop before `limit`."""
     cdef int64_t cursor = s.ledger.cursor
+    cdef bint awaited = s.notes_awaited
     if s.ledger.cursor_bytes > 0:
         return cursor + 1
     if s.careful_until > 0 and ((s.ledger.head == cursor and cursor >= s.careful_until)
@@ -116,7 +119,10 @@ cdef int64_t inlet_noted_limit(inlet_t *s, int64_t limit, int64_t now_ns) noexce
             return cursor
     if s.careful_until == 0 and s.firsts > 0 and not s.notes_awaited:
         inlet_note_firsts(s)
-    return limit if inlet_notes_are_there(s, now_ns) else cursor
+    if not inlet_notes_are_there(s, now_ns):
+        return cursor
+    # One that was given up just now was to be written alone: the next look sees to that.
+    return cursor if awaited and s.careful_until > 0 else limit
 
 
 cdef bint inlet_notes_are_there(inlet_t *s, int64_t now_ns) noexcept nogil:
@@ -153,7 +159,6 @@ cdef int64_t inlet_careful_limit(inlet_t *s, int64_t limit) noexcept nogil:
 cdef void inlet_note_alone(inlet_t *s, const ledger_entry_t *entry) noexcept nogil:
     """This one is written next, and alone."""
     cdef attempt_t *a = inlet_attempt(s, entry.partition)
-    cdef int64_t next_offset = s.ledger.partitions[entry.partition].next_offset
     if a == NULL or a.state == ATTEMPT_NONE or not ledger_owns(&s.ledger, entry):
         return
     if a.first == entry.offset and (a.state == ATTEMPT_DUE or a.state == ATTEMPT_SENT or a.state == ATTEMPT_NOTED):
@@ -161,7 +166,6 @@ cdef void inlet_note_alone(inlet_t *s, const ledger_entry_t *entry) noexcept nog
     if a.first != entry.offset:
         a.before = 0
     a.first = entry.offset
-    a.committed = max(a.committed, next_offset)
     if a.committed < 0:
         a.committed = entry.offset
     a.attempts = min(max(1, a.before) + 1, ATTEMPTS_MAX - 1)
@@ -202,6 +206,8 @@ cdef void inlet_commit_notes(inlet_t *s, int64_t now_ns) noexcept nogil:
         a = &s.attempts[i]
         next_offset = s.ledger.partitions[i].next_offset
         if a.state == ATTEMPT_DUE:
+            if next_offset >= 0:        # what was acknowledged meanwhile is not taken back
+                a.committed = next_offset
             inlet_add_note(s, offsets, i, a.committed, a.first, a.attempts)
             attempt_sent(a)
             inlet_set_attempt(s, a, ATTEMPT_SENT)
@@ -252,11 +258,17 @@ cdef void inlet_take_notes(inlet_t *s, int64_t now_ns) noexcept nogil:
     inlet_notes_are_over(s)
 
 
+cdef bint inlet_has_moved_on(inlet_t *s, int32_t partition) noexcept nogil:
+    """Was something acknowledged since the note? After a log that was cut off, the offset may be a smaller one."""
+    cdef int64_t next_offset = s.ledger.partitions[partition].next_offset
+    return next_offset >= 0 and next_offset != s.attempts[partition].committed
+
+
 cdef bint inlet_is_uncleared(inlet_t *s, int32_t partition) noexcept nogil:
     """Whether the partition has moved on from the record that stands beside its offset."""
     cdef attempt_t *a = &s.attempts[partition]
     return (a.state == ATTEMPT_NOTED or a.state == ATTEMPT_BURIED) and not s.transactional \
-        and s.ledger.partitions[partition].next_offset > a.committed
+        and inlet_has_moved_on(s, partition)
 
 
 cdef bint inlet_has_uncleared(inlet_t *s) noexcept nogil:
@@ -304,8 +316,10 @@ cdef void inlet_give_notes_up(inlet_t *s, const char *why) noexcept nogil:
     inlet_notes_are_over(s)
 
 
-cdef int64_t inlet_notes_due_ns(const inlet_t *s, int64_t now_ns) noexcept nogil:
+cdef int64_t inlet_notes_due_ns(inlet_t *s, int64_t now_ns) noexcept nogil:
     """In how many ns to look again, if no event comes before; 0: for nothing."""
+    if not inlet_may_write(s) or s.paused or s.draining or s.closing:
+        return 0
     if s.notes_awaited or s.notes_due > 0 or s.notes_to_clear:
         return max(MS, (s.notes_deadline_ns if s.notes_sent > 0 else s.notes_again_ns) - now_ns) \
             if not (s.notes_sent > 0 and s.transactional) else 0
@@ -331,7 +345,7 @@ cdef void inlet_end_attempts(inlet_t *s, const rd_kafka_topic_partition_list_t *
         if a == NULL:
             continue
         if (a.state == ATTEMPT_SENT or a.state == ATTEMPT_NOTED) and may_commit \
-                and s.ledger.partitions[partition].next_offset <= a.committed:
+                and not inlet_has_moved_on(s, partition):
             inlet_add_note(s, offsets, partition, a.committed, a.first, 0 if s.stopping else a.before)
         inlet_set_attempt(s, a, ATTEMPT_NONE)
     if offsets.cnt > 0:

@@ -15,7 +15,7 @@ cdef void inlet_look_at_stdin(inlet_t *s) noexcept nogil:
 cdef int64_t inlet_fed_limit(inlet_t *s, int64_t limit) noexcept nogil:
     """Before which record writing stops, of those before `limit`."""
     cdef int64_t fed = limit
-    if s.ledger.count == LEDGER_COUNT_BYTES and s.demand.reader == PROBE_READER_UNSEEN_ONE:
+    if s.ledger.count == LEDGER_COUNT_BYTES and demand_in_shares(&s.demand):
         fed = max(s.ledger.cursor + (s.ledger.cursor_bytes > 0),
                   min(limit, shares_limit(&s.shares, s.looked_ns, s.ledger.cursor, s.ledger.written,
                                           s.unread_bytes == 0)))

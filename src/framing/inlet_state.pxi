@@ -31,7 +31,6 @@ cdef extern from "shares.h" nogil:
 
 cdef extern from "calculator_probe.h" nogil:
     int PROBE_WORK, PROBE_IDLE, PROBE_MAYBE_IDLE, PROBE_UNSEEN
-    int PROBE_READER_UNSEEN_ONE, PROBE_READER_UNSEEN_SEVERAL
     ctypedef struct calculator_probe_t:
         int64_t looks
     int calculator_probe_look(calculator_probe_t *)
@@ -56,6 +55,7 @@ cdef extern from "ack_demand.h" nogil:
     void demand_writes(demand_t *, int64_t, int64_t)
     bint demand_in_batches(const demand_t *)
     bint demand_is_unseen(const demand_t *)
+    bint demand_in_shares(const demand_t *)
     int64_t demand_look(demand_t *, const demand_seen_t *)
     int demand_note(const demand_t *)
 

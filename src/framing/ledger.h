@@ -32,6 +32,7 @@
 /* What one record in flight costs besides its payload: librdkafka's op and our entry. Counted against max_bytes. */
 #define LEDGER_RECORD_OVERHEAD_BYTES 512
 #define LEDGER_FENCES 64
+#define LEDGER_LEAST_RECORDS 4 /* there is room for, whatever the window */
 
 enum {
     LEDGER_INNER_NEWLINE = 1, /* has '\n' before its last byte: written as a space */
@@ -110,7 +111,7 @@ static inline ledger_entry_t *ledger_at(const ledger_t *l, int64_t sequence) { r
 
 /* 0, or -1 when memory is short. The ring is rounded up to a power of two. */
 static int ledger_open(ledger_t *l, int64_t max_records, int64_t max_bytes, ledger_count_t count) {
-    int64_t capacity = 1;
+    int64_t capacity = LEDGER_LEAST_RECORDS;
     memset(l, 0, sizeof *l);
     while (capacity < max_records)
         capacity <<= 1;

@@ -1,6 +1,7 @@
 # The ledger's declarations, and a class that lets tests drive it without Kafka, pipes or threads.
 
 cdef extern from "ledger.h" nogil:
+    int LEDGER_LEAST_RECORDS
     int PARTITION_LOST, PARTITION_OWNED, PARTITION_DRAINING
     int LEDGER_VOID, LEDGER_DEAD, LEDGER_POISON, LEDGER_LIKE_MARKER, LEDGER_INNER_NEWLINE
     ctypedef enum newlines_t:

@@ -171,7 +171,7 @@ def test_records_that_nobody_answers_go_back_with_their_inlet(cluster: Mock) -> 
 
 
 class Member:
-    """An inlet at work, of which the test is the Calculator."""
+    """An inlet at work, of which the test is the Calculator: it takes every line at once."""
 
     def __init__(self, inlet: Inlet) -> None:
         self.inlet = inlet
@@ -180,6 +180,12 @@ class Member:
         inlet.attach(write_fd, os.getpid())
         self._thread = threading.Thread(target=inlet.run, daemon=True)
         self._thread.start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while os.read(self.stdin, 65536):
+            pass
 
     def counter(self, name: str) -> int:
         """As it is now."""
@@ -189,6 +195,8 @@ class Member:
         """Leave the group."""
         self.inlet.stop(5.0)
         self._thread.join()
+        self.inlet.detach(finished=False)
+        self._reader.join()
         os.close(self.stdin)
 
 

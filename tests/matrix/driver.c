@@ -194,7 +194,7 @@ static void sample(driver_t *d) {
 static int64_t fed_limit(driver_t *d, int64_t limit) {
     const int64_t written = d->ledger.written, read = written - d->unread_bytes;
     int64_t fed = limit;
-    if (d->demand.reader == PROBE_READER_UNSEEN_ONE) {
+    if (demand_in_shares(&d->demand)) {
         const int64_t share = shares_limit(&d->shares, d->looked_ns, d->ledger.cursor, written, d->unread_bytes == 0);
         fed = demand_max(d->ledger.cursor + (d->ledger.cursor_bytes > 0), demand_min(limit, share));
     }
