@@ -190,6 +190,14 @@ def test_a_rebalance_counts_nothing(
     assert kafka.committed(names.group, incoming) == {0: 0, 1: 0}
 
 
+# Takes every line, and is never done with one.
+TAKES_AND_SLEEPS = (
+    "import sys, threading, time\n"
+    "threading.Thread(target=lambda: [line for line in sys.stdin], daemon=True).start()\n"
+    "time.sleep(1000)\n"
+)
+
+
 def test_a_membership_that_was_lost_counts_nothing(
     kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start
 ) -> None:
@@ -198,7 +206,7 @@ def test_a_membership_that_was_lost_counts_nothing(
     kafka.produce(incoming, [b"x"])
     manager.route(incoming, outgoing)
     env = {"ACK_MODE": "line", "KAFKA_OPTIONS": "session.timeout.ms=6000", "SHUTDOWN_GRACEPERIOD": "1s"}
-    process = supervisor_process(python(SLEEPS), env=env)
+    process = supervisor_process(python(TAKES_AND_SLEEPS), env=env)
     for written in (1, 2, 3):
         process.wait_counter("inlet", "lines_written", written, 30)
         assert kafka.committed_metadata(names.group, incoming) == {0: "supervisor-attempts 1 0 1"}
