@@ -22,8 +22,8 @@ from .kinds import BUILT, PROGRAMS, Kind, Promise
 _HERE: Final = Path(__file__).parent
 _FRAMING: Final = _HERE.parents[1] / "src" / "framing"
 _BUILD_DEADLINE_S: Final = 240.0
-_SETTLE_S: Final = 10
-LONGEST_MS: Final = 8000  # without an acknowledgement, and something to acknowledge: a stall
+_SETTLE_S: Final = 30
+LONGEST_MS: Final = 20_000  # without an acknowledgement, and something to acknowledge: a stall
 
 
 class NotRunError(RuntimeError):
