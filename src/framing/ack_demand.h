@@ -35,8 +35,9 @@
 #define DEMAND_MAYBE_NS 50000000         /* between looks at what may be a rest */
 #define DEMAND_UNREAD_NS 5000000         /* between samples of a STDIN that is not empty; */
 #define DEMAND_UNREAD_LATEST_NS 20000000 /* if nobody waits */
-#define DEMAND_ELSEWHERE_TIMES 30        /* `idle_ns`: for so long helpers may wait elsewhere before that is a rest */
-#define DEMAND_OVERDUE_NS 10000000000    /* a rest that does not come for so long is said */
+#define DEMAND_PRINTS_TIMES 10    /* `idle_ns`: for so long what it prints is a sign of work; some print all the time */
+#define DEMAND_ELSEWHERE_TIMES 30 /* `idle_ns`: for so long helpers may wait elsewhere before that is a rest */
+#define DEMAND_OVERDUE_NS 10000000000 /* a rest that does not come for so long is said */
 
 /* What the caller sees. ``read`` is looked at first of all: what was written to STDIN less its unread bytes. */
 typedef struct {
@@ -188,7 +189,8 @@ static int64_t demand_look_at_rest(demand_t *d, const demand_seen_t *seen) {
                        (verdict == PROBE_UNSEEN && seen->urgent && demand_is_guess(d));
     if (!maybe) {
         d->maybe_since_ns = 0;
-    } else if (d->maybe_since_ns == 0 || d->maybe_out != seen->out_written) {
+    } else if (d->maybe_since_ns == 0 || (d->maybe_out != seen->out_written &&
+                                          seen->now_ns - d->empty_since_ns < DEMAND_PRINTS_TIMES * d->idle_ns)) {
         d->maybe_since_ns = seen->now_ns;
         d->maybe_out = seen->out_written;
         d->maybe_ns = d->idle_ns;
