@@ -170,7 +170,7 @@ def test_an_orderly_stop_clears_what_is_noted(
         assert kafka.committed(names.group, incoming) == {0: 4}
 
 
-@pytest.mark.parametrize("mode", ["line", "exactly-once-line"])
+@pytest.mark.parametrize("mode", ["line"])
 def test_a_rebalance_counts_nothing(
     kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start, mode: str
 ) -> None:
