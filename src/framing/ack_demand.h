@@ -35,6 +35,7 @@
 #define DEMAND_MAYBE_NS 50000000         /* between looks at what may be a rest */
 #define DEMAND_UNREAD_NS 5000000         /* between samples of a STDIN that is not empty; */
 #define DEMAND_UNREAD_LATEST_NS 20000000 /* if nobody waits */
+#define DEMAND_UNSEEN_LOOKS 3
 #define DEMAND_PRINTS_TIMES 10    /* `idle_ns`: for so long what it prints is a sign of work; some print all the time */
 #define DEMAND_ELSEWHERE_TIMES 30 /* `idle_ns`: for so long helpers may wait elsewhere before that is a rest */
 #define DEMAND_OVERDUE_NS 10000000000 /* a rest that does not come for so long is said */
@@ -59,7 +60,8 @@ typedef struct {
     int64_t done; /* up to where it is done with */
     /* who reads */
     probe_reader_t reader;
-    bool unseen;  /* the last look could not see what its threads do */
+    bool unseen; /* several looks could not see what its threads do: one may have met a program as it began */
+    int unseen_looks;
     bool by_rest; /* once in this run several processes worked, or it read ahead: only a rest counts */
     int64_t next_reader_ns, reader_every_ns;
     /* at rest */
@@ -81,6 +83,7 @@ static void demand_attach(demand_t *d, pid_t leader, const ino_t stdio[3], int64
     d->from = d->done = position;
     d->reader = PROBE_READER_ONE;
     d->by_rest = d->overdue = d->begun = d->unseen = false;
+    d->unseen_looks = 0;
     d->next_reader_ns = d->reader_every_ns = 0;
     d->empty_at = -1;
     d->maybe_since_ns = 0;
@@ -178,8 +181,11 @@ static int64_t demand_look_at_rest(demand_t *d, const demand_seen_t *seen) {
     const int64_t began_ns = clock_monotonic_ns();
     const probe_verdict_t verdict = calculator_probe_look(&d->probe);
     int64_t every_ns = d->look_every_ns = demand_min(2 * d->look_every_ns, latest_ns);
-    if (verdict != PROBE_WORK)
-        d->unseen = verdict == PROBE_UNSEEN;
+    if (verdict == PROBE_UNSEEN)
+        d->unseen_looks++;
+    else if (verdict != PROBE_WORK)
+        d->unseen_looks = 0;
+    d->unseen = d->unseen_looks >= DEMAND_UNSEEN_LOOKS;
     if (verdict == PROBE_IDLE) {
         demand_rested(d, seen, 0);
         return 0;
