@@ -85,7 +85,7 @@ class Running:
 
     def wait(self, counter: str, at_least: int) -> None:
         """Wait until a counter is there."""
-        wait_for(lambda: self.outlet.snapshot()[counter] >= at_least, f"{counter} {at_least}")
+        wait_for(lambda: self.outlet.snapshot()[counter] >= at_least, f"{counter} {at_least}", 30.0, self.outlet.snapshot)
 
 
 def an_inlet(
@@ -123,11 +123,16 @@ def an_inlet(
     )
 
 
-def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = 10.0) -> None:
-    """Wait until the condition holds; AssertionError saying what did not."""
+def wait_for(
+    condition: Callable[[], bool],
+    what: str,
+    deadline_s: float = 10.0,
+    found: Callable[[], object] = lambda: "",
+) -> None:
+    """Wait until the condition holds; AssertionError saying what did not, and what was found instead."""
     end = time.monotonic() + deadline_s
     while not condition():
-        assert time.monotonic() < end, f"{what}: not within {deadline_s} s"
+        assert time.monotonic() < end, f"{what}: not within {deadline_s} s: {found()}"
         time.sleep(0.01)
 
 
@@ -281,7 +286,11 @@ def test_refused_batches_keep_their_order(cluster: Mock, refusals: int) -> None:
 def test_a_fatal_error_makes_a_new_client_that_gets_all_that_is_undelivered(
     cluster: Mock, answers: tuple[int, ...]
 ) -> None:
-    """The idempotent producer gives up: what it had goes to the next one, in order, and is not lost."""
+    """The idempotent producer gives up: what it had goes to the next one, in order, and is not lost.
+
+    How often it gives up is librdkafka's to say: what was sent directly behind a refused request may be refused with
+    either code without being the end, and whether anything was is a matter of milliseconds.
+    """
     cluster.answer_with(PRODUCE, *answers)
     cluster.slow_down(20)  # so that more is gathered behind each request
     with Running(cluster, "out") as running:
@@ -290,11 +299,10 @@ def test_a_fatal_error_makes_a_new_client_that_gets_all_that_is_undelivered(
         running.wait("lines_delivered", 4000)
         feeder.join()
         counters = running.outlet.snapshot()
-        assert counters["clients_renewed"] == sum(
-            error in (OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID) for error in answers
-        )
+        fatal = [kind for kind, _, _ in running.outlet.notices()].count("fatal")
+        assert counters["clients_renewed"] == fatal
+        assert fatal >= (NOT_ENOUGH_REPLICAS not in answers)
         assert (counters["undelivered"], counters["lines_abandoned"]) == (0, 0)
-        assert "fatal" in [kind for kind, _, _ in running.outlet.notices()]
     assert values(cluster, "out", 4000) == list(range(4000))
 
 
