@@ -181,6 +181,7 @@ def _supervisor_problems(facts: Facts) -> Iterator[CheckReport]:
     elif facts.daemon is not DaemonState.RUNNING:
         yield CheckReport(WARNING, "the Supervisor is stopping and takes no more records")
     yield from _route_problems(facts)
+    yield from _loop_problems(facts)
     yield from _agent_problems(facts)
     yield from _kafka_problems(facts)
     yield from _dead_letter_problems(facts)
@@ -221,6 +222,18 @@ def _route_problems(facts: Facts) -> Iterator[CheckReport]:
                     f"{_directory(facts)} could not be set to it (last written: {reported or 'nothing'}); look at the "
                     "token's right to write there",
                 )
+
+
+def _loop_problems(facts: Facts) -> Iterator[CheckReport]:
+    """Deployed peers may route a workspace so, and a Calculator may drop what it wrote: a warning, no refusal."""
+    topic = facts.route.incoming_stream if facts.route is not None else None
+    if facts.route is not None and topic is not None and topic == facts.route.outgoing_stream:
+        yield CheckReport(
+            WARNING,
+            f"incoming and outgoing stream are the same topic, '{topic}': each line that the Calculator prints comes "
+            "back to it as a record, and the topic may grow without end; route one of them to another topic unless "
+            "that is meant",
+        )
 
 
 def _agent_problems(facts: Facts) -> Iterator[CheckReport]:

@@ -28,9 +28,13 @@ from supervisor.states import ROUTE, Lifecycle, RouteState
 
 log = structlog.get_logger("supervisor.resync")
 
+# How long the directory must be still before it is acted on: nothing hints at keys that are still on their way,
 SETTLE_S: Final = 0.1
+# something does,
 PATIENCE_S: Final = 0.5
-SETTLE_LIMIT_S: Final = 2.0
+# it may be half a route: to join one route's incoming to another's outgoing topic cannot be taken back.
+HALF_A_ROUTE_S: Final = 2.0
+SETTLE_LIMIT_S: Final = 2.5
 LOOK_EVERY_S: Final = 0.05
 AGENT_BACKOFF_MAX_S: Final = 5.0  # one heartbeat: so soon after the agent answers again all is right
 ADOPT_BACKOFF_MAX_S: Final = 15.0
@@ -52,13 +56,13 @@ class Action(enum.Enum):
 class Decision:
     """``route`` is what to adopt (None: stop the streams), ``problems`` why it is refused.
 
-    ``complete`` says that nothing hints at keys which are still on their way.
+    ``still_s``: how long the directory must have been still before that is done.
     """
 
     action: Action
     route: Route | None = None
     problems: tuple[str, ...] = ()
-    complete: bool = False
+    still_s: float = PATIENCE_S
 
 
 def decide(entries: Mapping[str, bytes] | None, in_force: Route | None, settings: Settings) -> Decision:
@@ -79,25 +83,51 @@ def decide(entries: Mapping[str, bytes] | None, in_force: Route | None, settings
         )
     adopted = route_.adopted_version(entries)
     if route != in_force:
-        return Decision(Action.ADOPT, route, complete=_complete(route, in_force, adopted))
+        return Decision(Action.ADOPT, route, still_s=_still_s(route, in_force, adopted))
     # A larger one is a replica's that is ahead of us, and not ours to take back.
     return Decision(Action.REPORT if adopted < route.version else Action.NOTHING, route)
 
 
-def _complete(route: Route, in_force: Route | None, adopted: int) -> bool:
-    """Whether the manager seems to have written all it wants to.
+def _still_s(route: Route, in_force: Route | None, adopted: int) -> float:
+    """How long to wait for keys that may still be on their way.
 
-    It raises the version with every change of the streams, and writes 0 to ``adopted_version`` with it: other streams
-    under the old version, or an older version still there, mean that keys are on their way. To adopt between the two
-    would join the old topic of one side to the new topic of the other. Settings often come in pairs (a guarantee and
-    its acknowledgement), and by hand without a version: each change of them may be followed by another.
+    The manager raises the version with every change of the streams, and writes 0 to ``adopted_version`` with it, in
+    any order. Settings often come in pairs (a guarantee and its acknowledgement), and by hand without a version: each
+    change of them may be followed by another.
     """
-    # A consumer's lines are dropped: if the outgoing stream is only late, what was dropped does not come back.
-    if route.outgoing_stream is None and (in_force is None or in_force.outgoing_stream is not None):
-        return False
-    if in_force is not None and route.version == in_force.version:
-        return replace(route, paused=in_force.paused) == in_force
-    return adopted == 0 or adopted >= route.version
+    if in_force is None:
+        # A 0 may have been left by a change that is not written to its end, and nothing tells its halves apart.
+        restarted = adopted >= route.version and route.outgoing_stream is not None
+        return SETTLE_S if restarted else PATIENCE_S
+    if replace(route, paused=in_force.paused) == in_force:
+        return SETTLE_S
+    if _maybe_half(route, in_force):
+        return HALF_A_ROUTE_S
+    new_version_told = route.version != in_force.version and (adopted == 0 or adopted >= route.version)
+    return SETTLE_S if new_version_told else PATIENCE_S
+
+
+def _maybe_half(route: Route, in_force: Route) -> bool:
+    """Whether one of the streams may be the new route's and the other still the old one's.
+
+    One side alone changed; or streams changed under the old version, so that the change is not written to its end; or
+    the outgoing stream is gone, and the lines that a consumer's Calculator prints are dropped for good.
+    """
+    incoming_changed = route.incoming_stream != in_force.incoming_stream
+    outgoing_changed = route.outgoing_stream != in_force.outgoing_stream
+    if route.version == in_force.version:
+        return incoming_changed or outgoing_changed
+    return incoming_changed != outgoing_changed or (outgoing_changed and route.outgoing_stream is None)
+
+
+def pause_ahead(decision: Decision, in_force: Route | None) -> Route | None:
+    """Return the route in force, paused, if the directory says to pause and something else that has to settle."""
+    route = decision.route
+    if decision.action is not Action.ADOPT or route is None or in_force is None:
+        return None
+    if not route.paused or in_force.paused or decision.still_s <= SETTLE_S:
+        return None
+    return replace(in_force, paused=True)
 
 
 class Settling:
@@ -114,8 +144,7 @@ class Settling:
         if seen != self._seen:
             self._seen = seen
             self._still_since_s = now_s
-        still_s = SETTLE_S if decision.complete else PATIENCE_S
-        return max(0.0, min(self._still_since_s + still_s, self._began_s + SETTLE_LIMIT_S) - now_s)
+        return max(0.0, min(self._still_since_s + decision.still_s, self._began_s + SETTLE_LIMIT_S) - now_s)
 
 
 def next_index(waited_for: int, returned: int) -> int:
@@ -243,11 +272,15 @@ class Resync:
         settling = Settling(time.monotonic())
         while True:
             decision = decide(snapshot.entries, self.route, self._settings)
+            paused = pause_ahead(decision, self.route)
+            if paused is not None:  # the streams may have to wait, a pause never does
+                return snapshot, Decision(Action.ADOPT, paused)
             rest_s = settling.rest_s(time.monotonic(), snapshot, decision)
             if rest_s == 0 or decision.action not in (Action.ADOPT, Action.REFUSE):
                 return snapshot, decision
             # In a storm the directory never settles: these looks are bounded as all others are.
-            await asyncio.sleep(max(min(rest_s, LOOK_EVERY_S), self._looks.take(time.monotonic())))
+            look_s = max(LOOK_EVERY_S, decision.still_s / 10)
+            await asyncio.sleep(max(min(rest_s, look_s), self._looks.take(time.monotonic())))
             snapshot = await self._agent.kv_directory(0, 0)
 
     async def _adopt(self, route: Route | None) -> bool:

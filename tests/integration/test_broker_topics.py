@@ -36,6 +36,25 @@ def test_a_topic_that_is_missing_at_start(
     flow.arrived(once=True)
 
 
+def test_one_topic_for_both_sides_is_adopted_and_warned_of(
+    kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start
+) -> None:
+    """It may be meant: a Calculator that drops what it wrote. The check says it until the route is another one."""
+    both, other = kafka.create_topic(names.topic("both")), kafka.create_topic(names.topic("other"))
+    kafka.produce(both, [b"one"])
+    version = manager.route(both, both)
+    process = supervisor_process(("sed", "-u", "/wsp/d"), env={"DEAD_LETTER_STREAM": names.topic("dead")})
+    manager.wait_adopted(version)
+    kafka.wait_committed(names.group, both, 2)
+    check = process.status()["checks"]["supervisor"]
+    assert check["status"] == "warning"
+    assert f"the same topic, '{both}'" in check["output"]
+    manager.route(both, names.topic("dead"))
+    process.wait_status(lambda status: "is the dead letter stream" in str(status["checks"]), "it is refused")
+    manager.route(both, other)
+    process.wait_status(lambda status: status["checks"]["supervisor"]["status"] == "passing", "nothing is left of it")
+
+
 def test_an_outgoing_topic_is_deleted_and_made_again(
     kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start
 ) -> None:

@@ -132,6 +132,42 @@ def test_a_change_written_in_one_go_is_adopted_once_and_soon(consul: Consul) -> 
     scenario(Workspace(consul), story)
 
 
+@pytest.mark.parametrize("late", ["incoming_stream", "outgoing_stream"])
+def test_a_side_that_comes_late_is_never_joined_to_the_other_routes(consul: Consul, late: str) -> None:
+    """The manager's last key takes its time, everything else of the new version is there."""
+
+    async def story(it: Workspace) -> None:
+        await asyncio.to_thread(it.write, keys_of(1))
+        await until(lambda: it.provisioned(1))
+        for version in range(2, 5):
+            entries = keys_of(version)
+            last = entries.pop(late)
+            await asyncio.to_thread(it.write, entries)
+            await asyncio.sleep(random.uniform(0.2, 1.2))
+            await asyncio.to_thread(it.write, {late: last})
+            await until(partial(it.provisioned, version))
+        assert it.adopted == [route_of(version) for version in range(1, 5)]
+
+    scenario(Workspace(consul), story)
+
+
+def test_a_change_of_one_side_is_in_force_in_time_and_its_pause_at_once(consul: Consul) -> None:
+    """Nothing tells it from half a change; 3 s are promised, and a pause waits for no stream."""
+
+    async def story(it: Workspace) -> None:
+        await asyncio.to_thread(it.write, keys_of(1))
+        await until(lambda: it.provisioned(1))
+        began_s = time.monotonic()
+        await asyncio.to_thread(it.write, keys_of(2, paused="True") | {"outgoing_stream": "out.1"})
+        await until(lambda: len(it.adopted) == 2)
+        assert time.monotonic() - began_s < 1
+        await until(lambda: it.read("adopted_version") == b"2")
+        assert time.monotonic() - began_s < 3
+        assert it.adopted == [route_of(1), route_of(1, paused=True), Route(2, "in.2", "out.1", paused=True)]
+
+    scenario(Workspace(consul), story)
+
+
 def test_a_late_zero_is_answered_with_the_version_again(consul: Consul) -> None:
     """However often, and without adopting anew."""
 

@@ -57,6 +57,11 @@ SUPERVISOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
         "critical",
         ["refused", "incoming_stream: empty", "no route is in force"],
     ),
+    (
+        {"route": Route(7, "events", "events", paused=False)},
+        "warning",
+        ["the same topic, 'events'", "comes back", "route one of them to another topic"],
+    ),
     ({"route_state": RouteState.ADOPTING, "route_for_s": 1.0}, "passing", ["on its way into force", "version 7"]),
     ({"route_state": RouteState.ADOPTING, "route_for_s": 60.0}, "warning", ["since 2026-03-01 11:59:00 UTC"]),
     ({"route_state": RouteState.ADOPTING, "route": None, "route_for_s": 1.0}, "warning", ["on its way into force"]),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from supervisor.agent import KvDirectory
 from supervisor.resync import (
+    HALF_A_ROUTE_S,
     LOOKS_AT_ONCE,
     PATIENCE_S,
     SETTLE_LIMIT_S,
@@ -20,6 +21,7 @@ from supervisor.resync import (
     Settling,
     TokenBucket,
     next_index,
+    pause_ahead,
 )
 from supervisor.resync import decide as decide_with
 from supervisor.route import Route
@@ -172,7 +174,7 @@ def test_routes_that_overtake_each_other_end_in_the_last(data: st.DataObject) ->
 def test_content_that_comes_after_its_version_is_adopted_too() -> None:
     """Not only the version decides."""
     in_force = Route(8, "in.old", "out.new", paused=True)
-    assert decide(NEW, in_force) == Decision(Action.ADOPT, NEW_ROUTE)
+    assert decide(NEW, in_force).route == NEW_ROUTE
 
 
 def test_a_larger_adopted_version_is_left() -> None:
@@ -208,29 +210,51 @@ def test_a_wrong_directory_is_refused_with_its_problems() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entries", "in_force", "complete"),
+    ("entries", "in_force", "still_s"),
     [
-        (NEW, OLD_ROUTE, True),
-        (NEW, None, True),
-        (NEW | {"adopted_version": b"8"}, OLD_ROUTE, True),
-        (OLD | {"pause_stream": b"true"}, OLD_ROUTE, True),
-        (NEW | {"adopted_version": b"7"}, OLD_ROUTE, False),
-        (OLD | {"incoming_stream": b"in.new"}, OLD_ROUTE, False),
-        (OLD | {"ack_mode": b"line"}, OLD_ROUTE, False),
-        (NEW | {"ack_mode": b"line"}, OLD_ROUTE, True),
-        (without(NEW, "outgoing_stream"), OLD_ROUTE, False),
-        (without(NEW, "outgoing_stream"), None, False),
-        (without(NEW, "outgoing_stream"), Route(7, "in.old", None, paused=False), True),
-        (without(NEW, "incoming_stream"), None, True),
+        (NEW, OLD_ROUTE, SETTLE_S),
+        (NEW | {"adopted_version": b"8"}, OLD_ROUTE, SETTLE_S),
+        (NEW | {"adopted_version": b"7"}, OLD_ROUTE, PATIENCE_S),
+        (NEW | {"ack_mode": b"line"}, OLD_ROUTE, SETTLE_S),
+        (OLD | {"ack_mode": b"line"}, OLD_ROUTE, PATIENCE_S),
+        (OLD | {"pause_stream": b"true"}, OLD_ROUTE, SETTLE_S),
+        (OLD | {"desired_version": b"8", "adopted_version": b"0"}, OLD_ROUTE, SETTLE_S),
+        # One side alone, written to its end or not: nothing tells.
+        (NEW | {"incoming_stream": b"in.old"}, OLD_ROUTE, HALF_A_ROUTE_S),
+        (NEW | {"outgoing_stream": b"out.old"}, OLD_ROUTE, HALF_A_ROUTE_S),
+        (NEW | {"outgoing_stream": b"out.old", "adopted_version": b"8"}, OLD_ROUTE, HALF_A_ROUTE_S),
+        (without(NEW | {"outgoing_stream": b"out.old"}, "incoming_stream"), OLD_ROUTE, HALF_A_ROUTE_S),
+        (without(NEW, "outgoing_stream"), OLD_ROUTE, HALF_A_ROUTE_S),
+        (NEW, Route(7, None, "out.old", paused=False), SETTLE_S),
+        (without(NEW, "outgoing_stream"), Route(7, "in.old", None, paused=False), HALF_A_ROUTE_S),
+        # Streams under the old version.
+        (OLD | {"incoming_stream": b"in.new"}, OLD_ROUTE, HALF_A_ROUTE_S),
+        (OLD | {"incoming_stream": b"in.new", "outgoing_stream": b"out.new"}, OLD_ROUTE, HALF_A_ROUTE_S),
+        # Nothing in force: only a restart of ours is sure of what it reads.
+        (OLD, None, SETTLE_S),
+        (NEW, None, PATIENCE_S),
+        (NEW | {"adopted_version": b"7"}, None, PATIENCE_S),
+        (without(OLD, "incoming_stream"), None, SETTLE_S),
+        (without(OLD, "outgoing_stream"), None, PATIENCE_S),
     ],
 )
-def test_what_hints_at_missing_writes_is_given_more_time(
-    entries: dict[str, bytes], in_force: Route | None, complete: bool
+def test_what_may_be_half_a_change_is_given_more_time(
+    entries: dict[str, bytes], in_force: Route | None, still_s: float
 ) -> None:
-    """New streams or settings without a new version, no zero with new streams, or no place for the lines."""
+    """One side alone, new streams or settings without a new version, no zero with a new one, no place for the lines."""
     decision = decide(entries, in_force)
     assert decision.action is Action.ADOPT
-    assert decision.complete is complete
+    assert decision.still_s == still_s
+
+
+def test_a_pause_does_not_wait_for_the_streams_it_came_with() -> None:
+    """The route in force is paused at once; to go on again waits for the whole."""
+    half = decide(NEW | {"outgoing_stream": b"out.old"}, OLD_ROUTE)
+    assert pause_ahead(half, OLD_ROUTE) == Route(7, "in.old", "out.old", paused=True)
+    assert pause_ahead(half, Route(7, "in.old", "out.old", paused=True)) is None
+    assert pause_ahead(decide(NEW, OLD_ROUTE), OLD_ROUTE) is None, "it settles as fast with its streams"
+    assert pause_ahead(decide(NEW | {"pause_stream": b"false"}, OLD_ROUTE), OLD_ROUTE) is None
+    assert pause_ahead(half, None) is None
 
 
 def snapshots(values: Iterator[int]) -> Iterator[KvDirectory]:
@@ -238,11 +262,12 @@ def snapshots(values: Iterator[int]) -> Iterator[KvDirectory]:
         yield KvDirectory(value, {"k": b"v"}, {"k": value})
 
 
-def test_a_still_directory_settles_after_the_time_its_completeness_asks_for() -> None:
-    """Short if nothing is missing, longer if something seems to be."""
+def test_a_still_directory_settles_after_the_time_the_decision_asks_for() -> None:
+    """Short if nothing is missing, longer if something seems to be; in force within 3 s all the same."""
     (snapshot,) = snapshots(iter([1]))
-    for complete, still_s in ((True, SETTLE_S), (False, PATIENCE_S)):
-        decision = Decision(Action.ADOPT, NEW_ROUTE, complete=complete)
+    for still_s in (SETTLE_S, PATIENCE_S, HALF_A_ROUTE_S):
+        assert still_s < SETTLE_LIMIT_S < 3
+        decision = Decision(Action.ADOPT, NEW_ROUTE, still_s=still_s)
         settling = Settling(100.0)
         assert settling.rest_s(100.0, snapshot, decision) == pytest.approx(still_s)
         assert settling.rest_s(100.0 + still_s, snapshot, decision) == pytest.approx(0.0, abs=1e-9)
@@ -250,7 +275,7 @@ def test_a_still_directory_settles_after_the_time_its_completeness_asks_for() ->
 
 def test_a_write_begins_the_settling_anew_even_with_the_same_value() -> None:
     """The modify index tells."""
-    decision = Decision(Action.ADOPT, NEW_ROUTE, complete=True)
+    decision = Decision(Action.ADOPT, NEW_ROUTE, still_s=SETTLE_S)
     first, second = snapshots(iter([1, 2]))
     settling = Settling(0.0)
     settling.rest_s(0.0, first, decision)
@@ -259,7 +284,7 @@ def test_a_write_begins_the_settling_anew_even_with_the_same_value() -> None:
 
 def test_a_storm_of_writes_cannot_postpone_the_settling_for_ever() -> None:
     """It has a limit."""
-    decision = Decision(Action.ADOPT, NEW_ROUTE, complete=True)
+    decision = Decision(Action.ADOPT, NEW_ROUTE, still_s=SETTLE_S)
     settling = Settling(0.0)
     now_s = 0.0
     for snapshot in snapshots(itertools.count()):
