@@ -38,13 +38,13 @@ typedef struct {
 } attempt_t;
 
 /* Writes the metadata, with a NUL behind it. Returns its length. */
-static size_t attempts_format(char *to, int64_t offset, int32_t attempts) {
+static inline size_t attempts_format(char *to, int64_t offset, int32_t attempts) {
     int n = snprintf(to, ATTEMPTS_BYTES, "supervisor-attempts 1 %lld %d", (long long)offset, attempts);
     return (size_t)n;
 }
 
 /* Returns 1 if the metadata is such as `attempts_format` makes, to the byte; anything else is somebody else's. */
-static int attempts_parse(const void *metadata, size_t size, int64_t *offset, int32_t *attempts) {
+static inline int attempts_parse(const void *metadata, size_t size, int64_t *offset, int32_t *attempts) {
     char text[ATTEMPTS_BYTES], again[ATTEMPTS_BYTES];
     long long found;
     int count;

@@ -17,7 +17,7 @@ static inline int ledger_may_pop(const ledger_t *l, int64_t delivered) {
 }
 
 /* The first unanswered record that has a line, or the tail. */
-static int64_t ledger_first_line(const ledger_t *l) {
+static inline int64_t ledger_first_line(const ledger_t *l) {
     int64_t i = l->answered;
     while (i < l->tail && ledger_at(l, i)->line_bytes == 0)
         i++;
@@ -26,7 +26,7 @@ static int64_t ledger_first_line(const ledger_t *l) {
 
 /* After a rewind: the record is dead if it is the first to be written again, else nothing, its partition was lost since.
  * Returns whether it is. */
-static int ledger_bury_first(ledger_t *l, int32_t partition, int64_t offset) {
+static inline int ledger_bury_first(ledger_t *l, int32_t partition, int64_t offset) {
     int64_t first = ledger_first_line(l);
     ledger_entry_t *e = ledger_at(l, first);
     if (first == l->tail || e->partition != partition || e->offset != offset)
@@ -39,7 +39,7 @@ static int ledger_bury_first(ledger_t *l, int32_t partition, int64_t offset) {
 
 /* Before which record a letter may be posted: of those passed over in the writing. In a transaction only of those that come
  * first: a letter belongs into the transaction that commits its record's offset. */
-static int64_t ledger_letters_limit(const ledger_t *l, int transactional) {
+static inline int64_t ledger_letters_limit(const ledger_t *l, int transactional) {
     int64_t limit = l->head;
     if (!transactional)
         return l->cursor;
@@ -49,7 +49,7 @@ static int64_t ledger_letters_limit(const ledger_t *l, int transactional) {
 }
 
 /* The next record before `limit` that is to get a letter; -1: none. One that became void gets none. */
-static int64_t ledger_next_letter(ledger_t *l, int64_t limit) {
+static inline int64_t ledger_next_letter(ledger_t *l, int64_t limit) {
     if (l->letters_from < l->head)
         l->letters_from = l->head;
     for (; l->letters_from < limit; l->letters_from++) {
@@ -64,7 +64,7 @@ static int64_t ledger_next_letter(ledger_t *l, int64_t limit) {
 }
 
 /* The transaction that the letters were in is lost: they are posted again. */
-static void ledger_recall_letters(ledger_t *l) {
+static inline void ledger_recall_letters(ledger_t *l) {
     for (int64_t i = l->head; l->dead > 0 && i < l->tail; i++) {
         ledger_entry_t *e = ledger_at(l, i);
         if (e->flags & LEDGER_DEAD)
@@ -77,7 +77,7 @@ static void ledger_recall_letters(ledger_t *l) {
  *
  * What is written behind it could be answered, and committed, before its offset can be. So everything before it is
  * committed first, then it is passed over with those dead that follow it, and they are committed with their letters. */
-static int64_t ledger_dead_limit(const ledger_t *l) {
+static inline int64_t ledger_dead_limit(const ledger_t *l) {
     int64_t i = l->head;
     if (l->dead == 0)
         return l->tail;
@@ -91,7 +91,7 @@ static int64_t ledger_dead_limit(const ledger_t *l) {
 }
 
 /* How far a transaction that ends at `sequence` may commit: with the dead letters delivered, and no other. */
-static int64_t ledger_buried_before(ledger_t *l, int64_t sequence, int64_t delivered) {
+static inline int64_t ledger_buried_before(ledger_t *l, int64_t sequence, int64_t delivered) {
     if (l->dead == 0)
         return sequence;
     for (int64_t i = l->head; i < sequence; i++)
@@ -110,7 +110,7 @@ static int64_t ledger_buried_before(ledger_t *l, int64_t sequence, int64_t deliv
 }
 
 /* Records with a line that the Calculator may be at work on. */
-static int64_t ledger_lines_in_flight(const ledger_t *l) {
+static inline int64_t ledger_lines_in_flight(const ledger_t *l) {
     int64_t lines = l->cursor - l->head + (l->cursor_bytes > 0);
     for (int64_t i = l->head; l->dead > 0 && i < l->cursor; i++)
         lines -= (ledger_at(l, i)->flags & LEDGER_DEAD) != 0;

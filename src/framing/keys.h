@@ -40,12 +40,12 @@ typedef struct {
     int64_t held_bytes; /* of all chunks */
 } keys_t;
 
-static void keys_open(keys_t *k) {
+static inline void keys_open(keys_t *k) {
     pthread_mutex_init(&k->lock, NULL);
     k->carried = 1;
 }
 
-static void keys_free_chunk(keys_t *k, key_chunk_t *chunk) {
+static inline void keys_free_chunk(keys_t *k, key_chunk_t *chunk) {
     if (chunk->capacity == KEYS_CHUNK_BYTES && k->spare == NULL) {
         k->spare = chunk;
         return;
@@ -54,7 +54,7 @@ static void keys_free_chunk(keys_t *k, key_chunk_t *chunk) {
     free(chunk);
 }
 
-static void keys_close(keys_t *k) {
+static inline void keys_close(keys_t *k) {
     for (key_chunk_t *chunk = k->first, *next; chunk != NULL; chunk = next) {
         next = chunk->next;
         free(chunk);
@@ -67,7 +67,7 @@ static inline void keys_lock(keys_t *k) { pthread_mutex_lock(&k->lock); }
 static inline void keys_unlock(keys_t *k) { pthread_mutex_unlock(&k->lock); }
 
 /* The first key there is, or NULL; empty chunks before it go. */
-static const uint8_t *keys_first(keys_t *k, key_head_t *head) {
+static inline const uint8_t *keys_first(keys_t *k, key_head_t *head) {
     while (k->first != NULL && k->at == k->first->used) {
         key_chunk_t *empty = k->first;
         k->first = empty->next;
@@ -108,7 +108,7 @@ static inline int64_t keys_find(keys_t *k, int64_t mark, const uint8_t **key) {
 }
 
 /* Let go of the keys from this mark on: their records are written again. Locked. */
-static void keys_take_back(keys_t *k, int64_t mark) {
+static inline void keys_take_back(keys_t *k, int64_t mark) {
     key_chunk_t **rest = &k->first, *last = NULL;
     size_t begin = k->at, at = k->at;
     k->noted = mark - 1;
@@ -138,7 +138,7 @@ static void keys_take_back(keys_t *k, int64_t mark) {
 }
 
 /* A chunk at the end with room for so many bytes; NULL when memory is short. */
-static key_chunk_t *keys_room(keys_t *k, size_t bytes) {
+static inline key_chunk_t *keys_room(keys_t *k, size_t bytes) {
     key_chunk_t *chunk = k->last;
     if (chunk != NULL && chunk->capacity - chunk->used >= bytes)
         return chunk;

@@ -110,31 +110,12 @@ typedef struct {
 static inline ledger_entry_t *ledger_at(const ledger_t *l, int64_t sequence) { return &l->ring[sequence & l->mask]; }
 
 /* 0, or -1 when memory is short. The ring is rounded up to a power of two. */
-static int ledger_open(ledger_t *l, int64_t max_records, int64_t max_bytes, ledger_count_t count) {
-    int64_t capacity = LEDGER_LEAST_RECORDS;
-    memset(l, 0, sizeof *l);
-    while (capacity < max_records)
-        capacity <<= 1;
-    l->ring = calloc((size_t)capacity, sizeof *l->ring);
-    l->mask = capacity - 1;
-    l->max_records = max_records;
-    l->max_bytes = max_bytes;
-    l->count = count;
-    return l->ring == NULL ? -1 : 0;
-}
+int ledger_open(ledger_t *l, int64_t max_records, int64_t max_bytes, ledger_count_t count);
 
 /* Marker lines begin like this: no line of a value does. The prefix has no newline, and outlives the ledger. */
-static void ledger_keep_from(ledger_t *l, const uint8_t *marker_prefix, size_t bytes) {
-    l->marker_prefix = marker_prefix;
-    l->marker_prefix_bytes = bytes;
-    l->instead = bytes > 0 && marker_prefix[0] == ' ' ? '_' : ' ';
-}
+void ledger_keep_from(ledger_t *l, const uint8_t *marker_prefix, size_t bytes);
 
-static void ledger_close(ledger_t *l) {
-    free(l->ring);
-    free(l->partitions);
-    memset(l, 0, sizeof *l);
-}
+void ledger_close(ledger_t *l);
 
 /* How many more records may be taken; a single record larger than max_bytes is let in when the ledger is empty. */
 static inline int64_t ledger_room(const ledger_t *l) {
@@ -153,27 +134,9 @@ static inline int64_t ledger_batch(const ledger_t *l, int64_t most) {
 }
 
 /* The partition's slot, made if need be; NULL when memory is short. */
-static ledger_partition_t *ledger_partition(ledger_t *l, int32_t partition) {
-    if (partition >= l->partition_count) {
-        int32_t count = partition + 1;
-        ledger_partition_t *grown = realloc(l->partitions, (size_t)count * sizeof *grown);
-        if (grown == NULL)
-            return NULL;
-        for (int32_t i = l->partition_count; i < count; i++)
-            grown[i] = (ledger_partition_t){.next_offset = -1};
-        l->partitions = grown;
-        l->partition_count = count;
-    }
-    return &l->partitions[partition];
-}
+ledger_partition_t *ledger_partition(ledger_t *l, int32_t partition);
 
-static int ledger_assign(ledger_t *l, int32_t partition) {
-    ledger_partition_t *p = ledger_partition(l, partition);
-    if (p == NULL)
-        return -1;
-    *p = (ledger_partition_t){.next_offset = -1, .epoch = (uint16_t)(p->epoch + 1), .state = PARTITION_OWNED};
-    return 0;
-}
+int ledger_assign(ledger_t *l, int32_t partition);
 
 static inline int ledger_owns(const ledger_t *l, const ledger_entry_t *e) {
     return e->partition < l->partition_count && l->partitions[e->partition].epoch == e->epoch &&
@@ -185,44 +148,17 @@ static inline int ledger_has_letter(const ledger_entry_t *e) { return e->flags &
 
 /* Make the entries from sequence `from` on that belong to `partition` void: they will have no line and move no offset.
  * An entry that is partly written is not: its rest will be written, so it is answered, and counts. */
-static void ledger_void_from(ledger_t *l, int64_t from, int32_t partition) {
-    for (int64_t i = from; i < l->tail; i++) {
-        ledger_entry_t *e = ledger_at(l, i);
-        if (e->partition != partition || (e->flags & LEDGER_VOID) || ledger_has_letter(e) ||
-            (i == l->cursor && l->cursor_bytes > 0))
-            continue;
-        if (l->partitions[partition].epoch == e->epoch)
-            l->partitions[partition].in_flight--;
-        e->flags |= LEDGER_VOID;
-        e->line_bytes = 0;
-    }
-}
+void ledger_void_from(ledger_t *l, int64_t from, int32_t partition);
 
 /* The partition is to be given up: of what is at `from` or behind nothing is written; what was written may still be
  * acknowledged. `from` is the cursor, or behind it where records were committed already. */
-static void ledger_drain(ledger_t *l, int32_t partition, int64_t from) {
-    ledger_partition_t *p = ledger_partition(l, partition);
-    if (p == NULL || p->state != PARTITION_OWNED)
-        return;
-    p->state = PARTITION_DRAINING;
-    ledger_void_from(l, from, partition);
-}
+void ledger_drain(ledger_t *l, int32_t partition, int64_t from);
 
 /* A commit of records of partitions that are to be given up failed: of what is at `from` or behind nothing is written. */
-static void ledger_leave(ledger_t *l, int64_t from) {
-    for (int32_t i = 0; i < l->partition_count; i++)
-        if (l->partitions[i].state == PARTITION_DRAINING)
-            ledger_void_from(l, from, i);
-}
+void ledger_leave(ledger_t *l, int64_t from);
 
 /* The partition is gone: acknowledgements of its records no longer count. */
-static void ledger_revoke(ledger_t *l, int32_t partition, int64_t from) {
-    ledger_partition_t *p = ledger_partition(l, partition);
-    if (p == NULL)
-        return;
-    ledger_void_from(l, from, partition);
-    *p = (ledger_partition_t){.next_offset = -1, .epoch = (uint16_t)(p->epoch + 1), .state = PARTITION_LOST};
-}
+void ledger_revoke(ledger_t *l, int32_t partition, int64_t from);
 
 /* Of a record that is not written: it gets a dead letter instead of its line. */
 static inline void ledger_bury(ledger_t *l, ledger_entry_t *e, unsigned why) {
@@ -507,15 +443,7 @@ static inline void ledger_note_offset(ledger_t *l, const ledger_entry_t *e) {
 }
 
 /* Of each partition, the offset that may be committed when everything before `sequence` is done, or -1. */
-static void ledger_offsets_below(const ledger_t *l, int64_t sequence, int64_t *offsets) {
-    for (int32_t i = 0; i < l->partition_count; i++)
-        offsets[i] = -1;
-    for (int64_t i = l->head; i < sequence; i++) {
-        const ledger_entry_t *e = ledger_at(l, i);
-        if (ledger_owns(l, e) && e->offset >= offsets[e->partition])
-            offsets[e->partition] = e->offset + 1;
-    }
-}
+void ledger_offsets_below(const ledger_t *l, int64_t sequence, int64_t *offsets);
 
 /* Everything before `sequence` is acknowledged. */
 static inline void ledger_acknowledge(ledger_t *l, int64_t sequence) {
@@ -542,53 +470,14 @@ static inline ledger_entry_t *ledger_pop(ledger_t *l) {
     return e;
 }
 
-/* Everything unanswered is written anew. Records whose partition is no longer owned are not. Returns how many will be. */
-static int64_t ledger_restart(ledger_t *l) {
-    int64_t again = l->cursor - l->answered + (l->cursor_bytes > 0);
-    l->cursor = l->answered;
-    ledger_unbegin(l);
-    l->unmarked = 0;
-    for (int64_t i = l->cursor; i < l->tail; i++) {
-        ledger_entry_t *e = ledger_at(l, i);
-        ledger_partition_t *p = &l->partitions[e->partition];
-        if (e->flags & LEDGER_VOID || (ledger_has_letter(e) && p->epoch == e->epoch))
-            e->line_bytes = 0;
-        else if (p->epoch != e->epoch || p->state != PARTITION_OWNED) {
-            if (p->epoch == e->epoch)
-                p->in_flight--;
-            e->flags |= LEDGER_VOID;
-            e->line_bytes = 0;
-        }
-    }
-    return again;
-}
-
 /* The Calculator is gone and STDOUT ended at `line_end` (the end of its last whole line): fences beyond it can never be
  * met, so the records behind them count as unanswered again, and all unanswered records are written anew. Records whose
  * partition is no longer owned are not. Returns how many records will be written again. */
-static int64_t ledger_rewind(ledger_t *l, int64_t line_end) {
-    while (l->fence_count > 0) {
-        const ledger_fence_t *last = &l->fences[(l->fence_first + l->fence_count - 1) % LEDGER_FENCES];
-        if (last->stdout_position <= line_end)
-            break;
-        l->fence_count--;
-    }
-    l->answered =
-        l->fence_count == 0 ? l->settled : l->fences[(l->fence_first + l->fence_count - 1) % LEDGER_FENCES].sequence;
-    return ledger_restart(l);
-}
+int64_t ledger_rewind(ledger_t *l, int64_t line_end);
 
 /* Likewise, by marks: STDOUT came up to `mark` in all, dropped lines included. What that answers waits for its delivery, if
  * it can be `trusted`: not where more lines came out than went in. */
-static int64_t ledger_rewind_marks(ledger_t *l, int64_t mark, int trusted) {
-    if (trusted)
-        ledger_answer(l, mark);
-    else
-        l->answered = l->committing > l->settled ? l->committing : l->settled;
-    if (l->count == LEDGER_COUNT_LINES)
-        l->mark = mark;
-    return ledger_restart(l);
-}
+int64_t ledger_rewind_marks(ledger_t *l, int64_t mark, int trusted);
 
 /* Returns the sequence number up to which records are acknowledged now that STDOUT is delivered up to `mark`. */
 static inline int64_t ledger_settle_marks(ledger_t *l, int64_t mark) {

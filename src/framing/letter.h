@@ -51,7 +51,7 @@ typedef struct {
     _Atomic int64_t delivered; /* every number up to it */
 } letterbox_t;
 
-static void letterbox_open(letterbox_t *box) { pthread_mutex_init(&box->lock, NULL); }
+static inline void letterbox_open(letterbox_t *box) { pthread_mutex_init(&box->lock, NULL); }
 
 static inline void letters_add(letters_t *letters, letter_t *letter) {
     letter->next = NULL;
@@ -78,8 +78,8 @@ static inline int64_t letterbox_count(letterbox_t *box) {
 }
 
 /* A letter with copies of value and key, or with `copied` 0 with the value as it lies. NULL when memory is short. */
-static letter_t *letter_new(letterbox_t *box, const void *value, size_t value_bytes, const void *key, size_t key_bytes,
-                            int copied) {
+static inline letter_t *letter_new(letterbox_t *box, const void *value, size_t value_bytes, const void *key,
+                                   size_t key_bytes, int copied) {
     size_t bytes = key_bytes + (copied ? value_bytes : 0);
     letter_t *letter = malloc(sizeof *letter + bytes);
     if (letter == NULL)

@@ -15,7 +15,7 @@ typedef struct {
 } marker_t;
 
 /* 0, or -1: the prefix is too long. */
-static int marker_open(marker_t *m, const uint8_t *prefix, size_t size) {
+static inline int marker_open(marker_t *m, const uint8_t *prefix, size_t size) {
     if (size > sizeof m->prefix)
         return -1;
     memcpy(m->prefix, prefix, size);
@@ -24,7 +24,7 @@ static int marker_open(marker_t *m, const uint8_t *prefix, size_t size) {
 }
 
 /* The marker's line, newline included, into MARKER_LINE_MAX_BYTES; returns its length. */
-static size_t marker_write(const marker_t *m, int64_t number, uint8_t *line) {
+static inline size_t marker_write(const marker_t *m, int64_t number, uint8_t *line) {
     char digits[24];
     int n = snprintf(digits, sizeof digits, "%lld\n", (long long)number);
     memcpy(line, m->prefix, m->size);
@@ -33,7 +33,7 @@ static size_t marker_write(const marker_t *m, int64_t number, uint8_t *line) {
 }
 
 /* The number of the marker that a line is, or -1 if it is none. A '\r' at its end is let pass: some runtimes add it. */
-static int64_t marker_number(const marker_t *m, const uint8_t *line, size_t n) {
+static inline int64_t marker_number(const marker_t *m, const uint8_t *line, size_t n) {
     if (m->size == 0 || n <= m->size || line[0] != m->prefix[0] || memcmp(line, m->prefix, m->size) != 0)
         return -1;
     if (line[n - 1] == '\r')

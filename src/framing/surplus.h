@@ -20,7 +20,7 @@ typedef struct {
 } surplus_t;
 
 /* Fit for one line of text, and no longer than the room: no control character, and no part of a UTF-8 character at the cut. */
-static void quote_line(char *to, const uint8_t *line, size_t size) {
+static inline void quote_line(char *to, const uint8_t *line, size_t size) {
     static const char more[] = "...";
     size_t n = size;
     if (n >= QUOTE_BYTES) {

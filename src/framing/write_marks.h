@@ -41,13 +41,13 @@ typedef struct {
 _Static_assert((SAMPLES - 2) * SAMPLE_APART_NS >= MARK_AGE_NS, "a full ring of samples reaches back far enough");
 
 /* A new run, whose STDIN begins at ``position``. */
-static void write_marks_reset(write_marks_t *m, int64_t position) {
+static inline void write_marks_reset(write_marks_t *m, int64_t position) {
     m->first = m->count = m->sample_first = m->sample_count = 0;
     m->old_read = m->passed = m->done = position;
 }
 
 /* STDIN has been read up to ``read`` at ``now_ns``. */
-static void write_marks_sample(write_marks_t *m, int64_t now_ns, int64_t read) {
+static inline void write_marks_sample(write_marks_t *m, int64_t now_ns, int64_t read) {
     while (m->sample_count > 0 && now_ns - m->samples[m->sample_first].at_ns >= MARK_AGE_NS) {
         m->old_read = m->samples[m->sample_first].read;
         m->sample_first = (m->sample_first + 1) % SAMPLES;
@@ -62,7 +62,7 @@ static void write_marks_sample(write_marks_t *m, int64_t now_ns, int64_t read) {
 }
 
 /* Bytes from ``start`` on are about to be written. Sample first. */
-static void write_marks_note(write_marks_t *m, int64_t start) {
+static inline void write_marks_note(write_marks_t *m, int64_t start) {
     if (m->old_read <= m->passed) /* it says nothing new */
         return;
     if (m->count > 0) {
@@ -78,7 +78,7 @@ static void write_marks_note(write_marks_t *m, int64_t start) {
 }
 
 /* STDIN has been read up to ``read``. Returns up to where the Calculator is done. */
-static int64_t write_marks_done(write_marks_t *m, int64_t read) {
+static inline int64_t write_marks_done(write_marks_t *m, int64_t read) {
     while (m->count > 0 && read > m->ring[m->first].start) {
         m->done = m->passed;
         m->passed = m->ring[m->first].mark;

@@ -3,7 +3,7 @@
    Entry point as libFuzzer calls it; standalone.c calls it where there is no libFuzzer. */
 #include <stdio.h>
 
-#include "ledger.h"
+#include "ledger.c"
 
 #define PARTITIONS 3
 #define MAX_IOV 16
