@@ -85,7 +85,8 @@ class Running:
 
     def wait(self, counter: str, at_least: int) -> None:
         """Wait until a counter is there."""
-        wait_for(lambda: self.outlet.snapshot()[counter] >= at_least, f"{counter} {at_least}", 30.0, self.outlet.snapshot)
+        look = self.outlet.snapshot
+        wait_for(lambda: look()[counter] >= at_least, f"{counter} {at_least}", 30.0, look)
 
 
 def an_inlet(
