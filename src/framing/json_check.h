@@ -6,15 +6,25 @@
 #ifndef FRAMING_JSON_CHECK_H
 #define FRAMING_JSON_CHECK_H
 
+#include <math.h>
+#include <stdlib.h>
+
 #include "cpu.h"
 #include "utf8.h"
 
 enum json_verdict { JSON_INVALID = 0, JSON_VALID = 1, JSON_NULL = 2 /* valid, and the literal null */ };
 
-/* Refused although RFC 8259 allows it, because a peer's decoder would raise: */
-#define JSON_MAX_DEPTH 512           /* CPython's decoder recurses; its limit is about 1000 */
-#define JSON_MAX_INTEGER_DIGITS 4300 /* CPython's limit for int() */
-/* and escaped lone surrogates, which are no text. */
+/* Refused although RFC 8259 allows it, because common decoders would raise: deeper nesting than 512 levels, of which
+   the envelope is one; numbers that overflow a double, which are refused or become infinite; and escaped lone
+   surrogates, which are no text. */
+#define JSON_MAX_DEPTH 511
+#define JSON_SAFE_EXPONENT 308 /* 10^308 fits into a double */
+
+/* Whether the number at p, which ends at a byte that belongs to no number, overflows a double. The C locale's point is
+   the one of JSON, and nobody here calls setlocale for numbers. */
+static __attribute__((noinline)) bool json_overflows(const uint8_t *p) {
+    return strtod((const char *)p, NULL) == HUGE_VAL;
+}
 
 static inline bool json_is_digit(uint8_t c) { return (uint8_t)(c - '0') < 10; }
 

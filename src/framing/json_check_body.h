@@ -83,26 +83,28 @@ value:
         else
             while (json_is_digit(*p))
                 p++;
+        int64_t magnitude = p - digits; /* the value is below 10^magnitude */
         if (*p == '.') {
             p++;
             if (!json_is_digit(*p))
                 return JSON_INVALID;
             while (json_is_digit(*p))
                 p++;
-        } else if ((*p | 0x20) != 'e') {
-            if (p - digits > JSON_MAX_INTEGER_DIGITS)
-                return JSON_INVALID;
-            goto after_value;
         }
         if ((*p | 0x20) == 'e') {
-            p++;
-            if (*p == '+' || *p == '-')
+            int64_t exponent = 0;
+            bool negative = *++p == '-';
+            if (negative || *p == '+')
                 p++;
             if (!json_is_digit(*p))
                 return JSON_INVALID;
-            while (json_is_digit(*p))
-                p++;
+            for (; json_is_digit(*p); p++)
+                if (exponent <= JSON_SAFE_EXPONENT)
+                    exponent = 10 * exponent + (*p - '0');
+            magnitude += negative ? 0 : exponent;
         }
+        if (FRAMING_UNLIKELY(magnitude > JSON_SAFE_EXPONENT) && json_overflows(digits))
+            return JSON_INVALID;
         goto after_value;
     }
     default:

@@ -77,8 +77,8 @@ def test_json_lines_are_embedded_and_others_sent_raw(
 ) -> None:
     """OUTPUT_JSON embeds what is one JSON value byte for byte; everything else, and null, goes as raw."""
     incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
-    embedded = [b'{"a":  1.50, "b":[1e3,"\\u0416"]}', b"17", b'"text"', b" [ ] ", b"true"]
-    raw = [b"null", b"no json", b'{"a":1} x', b"", b"NaN", b"\xff", b'{"a":' * 600 + b"1" + b"}" * 600]
+    embedded = [b'{"a":  1.50, "b":[1e3,"\\u0416"]}', b"17", b'"text"', b" [ ] ", b"true", b"[" * 511 + b"]" * 511]
+    raw = [b"null", b"no json", b'{"a":1} x', b"", b"NaN", b"\xff", b"[" * 512 + b"]" * 512, b"[1e400]", b"9" * 400]
     kafka.produce(incoming, embedded + raw)
     manager.route(incoming, outgoing)
     process = supervisor_process(("cat",), env={"OUTPUT_JSON": "true"})

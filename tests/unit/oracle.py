@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 INVALID, VALID, NULL = 0, 1, 2
-MAX_DEPTH = 512
+MAX_DEPTH = 511  # the envelope is one level more
 
 
 def utf8_valid(data: bytes) -> bool:
@@ -48,6 +49,13 @@ def _depth(text: str) -> int:
     return deepest
 
 
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(digits)
+    return value
+
+
 def json_check(line: bytes) -> int:
     """What json.loads makes of it, less what it accepts beyond RFC 8259 and what our peers could not take."""
     if b"\n" in line:
@@ -55,7 +63,13 @@ def json_check(line: bytes) -> int:
     try:
         text = line.decode("utf-8")
         # pairs instead of dicts: a key that comes twice would hide the first value from the check for surrogates
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=list)
+        value = json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_finite,
+            object_pairs_hook=list,
+        )
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         return INVALID
