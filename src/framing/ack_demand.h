@@ -21,7 +21,7 @@
 
 #include "batches.h"
 #include "calculator_probe.h"
-#include "clock.h"
+#include "system.h"
 #include "write_marks.h"
 
 #define DEMAND_BEHIND_BYTES 65536 /* a pipe's and most programs' buffer */
@@ -130,7 +130,7 @@ static inline int64_t demand_min(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Returns when the next look may be, if one that began at ``began_ns`` is over now. */
 static int64_t demand_next_ns(demand_t *d, int64_t began_ns, int64_t every_ns) {
-    const int64_t now_ns = clock_monotonic_ns();
+    const int64_t now_ns = monotonic_ns();
     d->looks++;
     return now_ns + demand_max(every_ns, DEMAND_COST_SHARE * (now_ns - began_ns));
 }
@@ -144,7 +144,7 @@ static int64_t demand_look_at_reader(demand_t *d, const demand_seen_t *seen, int
         d->next_reader_ns = seen->now_ns + latest_ns;
     if (seen->now_ns < d->next_reader_ns)
         return flow > d->done ? d->next_reader_ns - seen->now_ns : INT64_MAX;
-    const int64_t began_ns = clock_monotonic_ns();
+    const int64_t began_ns = monotonic_ns();
     d->reader = calculator_probe_reader(&d->probe);
     d->reader_every_ns =
         demand_min(demand_max(DEMAND_READER_SOONEST_NS, 2 * d->reader_every_ns), DEMAND_READER_LATEST_NS);
@@ -178,7 +178,7 @@ static int64_t demand_look_at_rest(demand_t *d, const demand_seen_t *seen) {
         d->next_look_ns = seen->now_ns + latest_ns;
     if (seen->now_ns < d->next_look_ns)
         return d->next_look_ns - seen->now_ns;
-    const int64_t began_ns = clock_monotonic_ns();
+    const int64_t began_ns = monotonic_ns();
     const probe_verdict_t verdict = calculator_probe_look(&d->probe);
     int64_t every_ns = d->look_every_ns = demand_min(2 * d->look_every_ns, latest_ns);
     if (verdict == PROBE_UNSEEN)

@@ -70,7 +70,7 @@ cdef int64_t inlet_watch_markers(inlet_t *s, int64_t now_ns) noexcept nogil:
     if framed >= s.ledger.mark:
         s.empty_since_ns = 0
         return 0
-    if s.ledger.cursor_bytes > 0 or ioctl(s.stdin_fd, FIONREAD, &unread) != 0 or unread > 0 \
+    if s.ledger.cursor_bytes > 0 or sys.unread_bytes(s.stdin_fd, &unread) != 0 or unread > 0 \
             or progress_held(s.progress) or s.empty_since_ns == 0 or framed != s.mark_seen:
         s.mark_seen = framed
         s.empty_since_ns = s.idle_since_ns = now_ns

@@ -4,8 +4,8 @@
 
 #include <pthread.h>
 
-#include "notices.h"
-#include "rdkafka_api.h"
+#include "rdkafka.h"
+#include "wake.h"
 
 /* A producer that was replaced, with its handles. At most one at a time: the next one is replaced when it is gone. */
 typedef struct {
@@ -41,7 +41,7 @@ static void *client_disposal_thread(void *opaque) {
 static void client_disposal_begin(client_disposal_t *d, int wake_fd) {
     d->wake_fd = wake_fd;
     d->gone = 0;
-    d->under_way = pthread_create(&d->thread, NULL, client_disposal_thread, d) == 0;
+    d->under_way = sys.thread_begin(&d->thread, client_disposal_thread, d) == 0;
     if (!d->under_way)
         client_disposal_thread(d);
 }
@@ -53,15 +53,15 @@ static int client_disposal_under_way(const client_disposal_t *d) {
 /* Wait for it, if it is under way. */
 static void client_disposal_end(client_disposal_t *d) {
     if (d->under_way)
-        pthread_join(d->thread, NULL);
+        sys.thread_join(d->thread);
     d->under_way = 0;
 }
 
 /* Let `body` end `subject`, and free it, in a thread that nobody waits for. */
 static void dispose_in_background(void *(*body)(void *), void *subject) {
     pthread_t thread;
-    if (pthread_create(&thread, NULL, body, subject) == 0)
-        pthread_detach(thread);
+    if (sys.thread_begin(&thread, body, subject) == 0)
+        sys.thread_detach(thread);
     else
         body(subject);
 }

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "rdkafka_api.h"
+#include "rdkafka.h"
 
 #define HEADER_OVERHEAD_BYTES 4 /* the lengths of name and value */
 #define HEADER_GAP_BYTES 4096   /* more than this between two records may be another buffer */

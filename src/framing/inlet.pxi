@@ -10,7 +10,7 @@ cdef void inlet_publish(inlet_t *s) noexcept nogil:
     cdef inlet_counters_t now
     cdef int unread = 0
     if s.stdin_fd >= 0:
-        ioctl(s.stdin_fd, FIONREAD, &unread)
+        sys.unread_bytes(s.stdin_fd, &unread)
     now.assigned_partitions = s.assigned
     now.unplaced_partitions = s.unplaced.cnt if s.unplaced != NULL else 0
     now.readable_partitions = s.readable
@@ -361,7 +361,7 @@ cdef void inlet_written(inlet_t *s, size_t size, int64_t limit, int64_t now_ns) 
 
 cdef ssize_t inlet_writev(inlet_t *s, int n, int64_t now_ns) noexcept nogil:
     """Write the first ``n`` of `iov`. Returns the bytes written, or -1 when nothing can be written now."""
-    cdef ssize_t wrote = writev(s.stdin_fd, s.iov, n)
+    cdef ssize_t wrote = sys.writev(s.stdin_fd, s.iov, n)
     if wrote < 0:
         if errno == EINTR:
             return 0
@@ -385,8 +385,8 @@ cdef void inlet_close_stdin(inlet_t *s) noexcept nogil:
     # What the Calculator leaves unread in the pipe must not count as read when it exits: keep a read end, opened only
     # now that nothing is written any more, so that it cannot hide an EPIPE.
     snprintf(path, sizeof(path), "/proc/self/fd/%d", s.stdin_fd)
-    s.leftover_fd = c_open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
-    close(s.stdin_fd)
+    s.leftover_fd = sys.open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+    sys.close(s.stdin_fd)
     s.stdin_fd = -1
     notice_post(&s.client.notices, NOTICE_STDIN_CLOSED, 0, b"")
 
@@ -406,7 +406,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
         if m == NULL:
             break
         if m.err == RDK_ERR__FATAL:
-            post_fatal(s.rk, &s.client)
+            client_post_fatal(s.rk, &s.client)
         else:
             notice_post(&s.client.notices, NOTICE_ERROR, m.err, rdk.err2str(m.err))
         rdk.message_destroy(m)
@@ -476,10 +476,10 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
 
 cdef void inlet_destroy_client(rd_kafka_t *rk, rd_kafka_queue_t *records, rd_kafka_queue_t *consumer_queue,
                                rd_kafka_queue_t *answers) noexcept nogil:
-    rdk.queue_io_event_enable(answers, -1, NULL, 0)
+    client_wakes(answers, -1)
     rdk.queue_destroy(answers)
-    rdk.queue_io_event_enable(records, -1, NULL, 0)
-    rdk.queue_io_event_enable(consumer_queue, -1, NULL, 0)
+    client_wakes(records, -1)
+    client_wakes(consumer_queue, -1)
     rdk.queue_destroy(consumer_queue)
     rdk.queue_destroy(records)
     rdk.destroy_flags(rk, RDK_DESTROY_NO_CONSUMER_CLOSE)
@@ -510,7 +510,7 @@ cdef void inlet_close(inlet_t *s) noexcept nogil:
         entry = ledger_pop(&s.ledger)
         rdk.message_destroy(<rd_kafka_message_t *>entry.record)
     queue = rdk.queue_new(rk)
-    rdk.queue_io_event_enable(queue, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
+    client_wakes(queue, s.wake_fd)
     error = rdk.consumer_close_queue(rk, queue)
     while error == NULL and not rdk.consumer_closed(rk) and monotonic_ns() < s.stop_deadline_ns:
         if rdk.consume_batch_queue(queue, 0, &m, 1) == 1:   # serves the last rebalance
@@ -531,9 +531,9 @@ cdef void inlet_close(inlet_t *s) noexcept nogil:
         notice_post(&s.client.notices, NOTICE_ERROR, 0, b"the group did not answer in time: left without a goodbye")
     progress_unset_inlet(s.progress, s.wake_fd)
     offsets_question_end(&s.question)
-    rdk.queue_io_event_enable(queue, -1, NULL, 0)
+    client_wakes(queue, -1)
     rdk.queue_destroy(queue)
-    rdk.queue_io_event_enable(s.notes, -1, NULL, 0)
+    client_wakes(s.notes, -1)
     rdk.queue_destroy(s.notes)
     inlet_destroy_client(rk, s.records, s.consumer_queue, s.answers)
 
@@ -550,7 +550,7 @@ cdef void inlet_run(inlet_t *s) noexcept nogil:
     cdef pollfd waits[2]
     cdef int timeout_ms
     cdef unsigned run
-    prctl(PR_SET_NAME, b"inlet")        # for top -H and its like
+    sys.thread_name(b"inlet")
     inlet_subscribe(s)
     while True:
         inlet_lock(s)
@@ -567,7 +567,7 @@ cdef void inlet_run(inlet_t *s) noexcept nogil:
             break
         if timeout_ms == 0:
             continue
-        poll(waits, 2, timeout_ms)
+        sys.poll(waits, 2, timeout_ms)
         if waits[0].revents & POLLIN:
             drain_wakes(s.wake_fd)
         if waits[1].revents & POLLERR:
@@ -600,7 +600,7 @@ cdef void inlet_free(inlet_t *s) noexcept nogil:
 cdef void *inlet_dispose(void *opaque) noexcept nogil:
     """Of one that never ran. The client's threads may use what is freed until it is destroyed."""
     cdef inlet_t *s = <inlet_t *>opaque
-    rdk.queue_io_event_enable(s.notes, -1, NULL, 0)
+    client_wakes(s.notes, -1)
     rdk.queue_destroy(s.notes)
     inlet_destroy_client(s.rk, s.records, s.consumer_queue, s.answers)
     inlet_free(s)
@@ -610,7 +610,7 @@ cdef void *inlet_dispose(void *opaque) noexcept nogil:
 cdef ino_t pipe_inode(bytes path) noexcept:
     """The inode of a pipe, 0 if it is none or cannot be looked at."""
     cdef c_stat status
-    if stat_of(path, &status) != 0 or not S_ISFIFO(status.st_mode):
+    if sys.stat(path, &status) != 0 or not S_ISFIFO(status.st_mode):
         return 0
     return status.st_ino
 
@@ -649,6 +649,7 @@ cdef class Inlet:
         Raises ValueError with librdkafka's reason if it refuses a property.
         """
         cdef inlet_t *s = self.s
+        cdef client_callbacks_t callbacks
         self.outlet = outlet
         self.topic = topic.encode()
         s.topic = self.topic
@@ -673,10 +674,13 @@ cdef class Inlet:
                 ledger_open(&s.ledger, max_in_flight_records, max_in_flight_bytes, ledger_count(ack_mode)) != 0:
             raise MemoryError
         ledger_keep_from(&s.ledger, s.progress.marker.prefix, s.progress.marker.size)
-        s.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        s.wake_fd = wake_open()
         if s.wake_fd < 0:
             raise OSError(errno, "eventfd")
-        s.rk = client_new(RDK_CONSUMER, config, &s.client, NULL, on_rebalance, on_commit)
+        callbacks.on_delivery = NULL
+        callbacks.on_rebalance = on_rebalance
+        callbacks.on_commit = on_commit
+        s.rk = consumer_new(config, &s.client, &callbacks)
         s.client.brokers_up = -1
         s.question.consumer = s.rk
         s.question.wake_fd = s.wake_fd
@@ -686,10 +690,10 @@ cdef class Inlet:
         s.notes = rdk.queue_new(s.rk)
         s.unplaced = rdk.topic_partition_list_new(16)
         s.consumer_queue = rdk.queue_get_consumer(s.rk)
-        rdk.queue_io_event_enable(s.answers, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
-        rdk.queue_io_event_enable(s.notes, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
-        rdk.queue_io_event_enable(s.records, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
-        rdk.queue_io_event_enable(s.consumer_queue, s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
+        client_wakes(s.answers, s.wake_fd)
+        client_wakes(s.notes, s.wake_fd)
+        client_wakes(s.records, s.wake_fd)
+        client_wakes(s.consumer_queue, s.wake_fd)
         progress_set_inlet(s.progress, s.wake_fd)
         inlet_publish(s)
 
@@ -730,7 +734,7 @@ cdef class Inlet:
         self.enter()
         s.stdin_fd = stdin_fd
         demand_attach(&s.demand, pid, stdio, s.feed_ahead_ns, s.ledger.written)
-        feed_reset(&s.feed, s.feed_ahead_ns, max(PIPE_LEAST_BYTES, fcntl(stdin_fd, F_GETPIPE_SZ)))
+        feed_reset(&s.feed, s.feed_ahead_ns, max(PIPE_LEAST_BYTES, sys.pipe_bytes(stdin_fd)))
         s.unread_bytes = 0
         s.run_from = s.bytes_written
         shares_reset(&s.shares, s.ledger.max_records, s.ledger.max_bytes, s.ledger.cursor, s.ledger.written)
@@ -789,12 +793,12 @@ cdef class Inlet:
         self.enter()
         if s.leftover_fd >= 0:
             if finished and s.ledger.count == LEDGER_COUNT_BYTES and s.ledger.cursor_bytes == 0 \
-                    and ioctl(s.leftover_fd, FIONREAD, &unread) == 0 and unread == 0:
+                    and sys.unread_bytes(s.leftover_fd, &unread) == 0 and unread == 0:
                 inlet_answered(s, s.ledger.written)
-            close(s.leftover_fd)
+            sys.close(s.leftover_fd)
             s.leftover_fd = -1
         if s.stdin_fd >= 0:
-            close(s.stdin_fd)
+            sys.close(s.stdin_fd)
             s.stdin_fd = -1
         s.run += 1
         s.held_back = False

@@ -4,7 +4,7 @@
 cdef void inlet_look_at_stdin(inlet_t *s) noexcept nogil:
     """See how far STDIN was read, then what time it is: a sample never looks older than it is."""
     cdef uint64_t ticks = demand_samples(&s.demand)
-    if not inlet_may_write(s) or ioctl(s.stdin_fd, FIONREAD, &s.unread_bytes) != 0:
+    if not inlet_may_write(s) or sys.unread_bytes(s.stdin_fd, &s.unread_bytes) != 0:
         s.unread_bytes = 0
     elif s.bytes_written > s.run_from:
         demand_sampled(&s.demand, ticks, s.unread_bytes >= s.bytes_written - s.run_from)

@@ -72,7 +72,7 @@ cdef int64_t inlet_read_until(inlet_t *s) noexcept nogil:
     cdef int unread = 0
     cdef int64_t i = s.ledger.cursor
     cdef int64_t left
-    if s.stdin_fd < 0 or s.ledger.count == LEDGER_COUNT_MARKERS or ioctl(s.stdin_fd, FIONREAD, &unread) != 0:
+    if s.stdin_fd < 0 or s.ledger.count == LEDGER_COUNT_MARKERS or sys.unread_bytes(s.stdin_fd, &unread) != 0:
         return i + (s.ledger.cursor_bytes > 0)      # marker lines are in between
     left = unread - <int64_t>s.ledger.cursor_bytes
     if left < 0:

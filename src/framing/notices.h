@@ -8,10 +8,6 @@
 
 #include <pthread.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #define NOTICES 256
 #define NOTICE_TEXT_BYTES 480
@@ -59,88 +55,12 @@ typedef struct {
     notice_t ring[NOTICES];
 } notices_t;
 
-static void wake(int event_fd) {
-    const uint64_t one = 1;
-    ssize_t written = write(event_fd, &one, sizeof one); /* a full counter wakes as well */
-    (void)written;
-}
-
-/* What every native client begins with: callbacks find it through the client's opaque. */
-typedef struct {
-    notices_t notices;
-    int brokers_up;   /* as the last statistics said; -1 before the first */
-    int group_steady; /* likewise; a consumer alone has a group */
-} client_t;
-
-/* How many brokers librdkafka's statistics show as connected; so much of the JSON as is needed, and no more. */
-static int brokers_up(const char *statistics) {
-    int up = 0;
-    for (const char *at = statistics; (at = strstr(at, "\"state\":\"")) != NULL; at += 9)
-        up += strncmp(at + 9, "UP\"", 3) == 0;
-    return up;
-}
-
-/* Whether they show a consumer whose coordinator is known and connected, and whose membership is settled. */
-static int group_steady(const char *statistics) {
-    const char *group = strstr(statistics, "\"cgrp\":");
-    return group != NULL && strstr(group, "\"state\": \"up\"") != NULL &&
-           strstr(group, "\"join_state\": \"steady\"") != NULL;
-}
-
 /* 0, or -1 with errno: no descriptor is left. */
-static int notices_open(notices_t *n) {
-    memset(n, 0, sizeof *n);
-    pthread_mutex_init(&n->lock, NULL);
-    n->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    return n->wake_fd < 0 ? -1 : 0;
-}
-
-static void notice_post(notices_t *n, notice_kind_t kind, int code, const char *text) {
-    pthread_mutex_lock(&n->lock);
-    if (n->count >= (kind <= NOTICE_LAST_IN_NUMBERS ? NOTICES - NOTICES_FOR_STATE : NOTICES)) {
-        n->dropped++;
-    } else {
-        notice_t *slot = &n->ring[(n->first + n->count++) % NOTICES];
-        slot->kind = kind;
-        slot->code = code;
-        snprintf(slot->text, sizeof slot->text, "%s", text);
-    }
-    int show = !n->in_round && n->shown < n->count;
-    if (show)
-        n->shown = n->count;
-    pthread_mutex_unlock(&n->lock);
-    if (show)
-        wake(n->wake_fd);
-}
-
+int notices_open(notices_t *n);
+void notice_post(notices_t *n, notice_kind_t kind, int code, const char *text);
 /* A round begins. */
-static void notices_hold(notices_t *n) {
-    pthread_mutex_lock(&n->lock);
-    n->in_round = 1;
-    pthread_mutex_unlock(&n->lock);
-}
-
+void notices_hold(notices_t *n);
 /* It is over, and the counters are published. */
-static void notices_show(notices_t *n) {
-    pthread_mutex_lock(&n->lock);
-    int more = n->shown < n->count;
-    n->in_round = 0;
-    n->shown = n->count;
-    pthread_mutex_unlock(&n->lock);
-    if (more)
-        wake(n->wake_fd);
-}
-
+void notices_show(notices_t *n);
 /* Returns 1 and the oldest notice, or 0. */
-static int notice_take(notices_t *n, notice_t *taken) {
-    pthread_mutex_lock(&n->lock);
-    int any = n->shown > 0;
-    if (any) {
-        *taken = n->ring[n->first];
-        n->first = (n->first + 1) % NOTICES;
-        n->count--;
-        n->shown--;
-    }
-    pthread_mutex_unlock(&n->lock);
-    return any;
-}
+int notice_take(notices_t *n, notice_t *taken);

@@ -5,8 +5,8 @@
 
 #include <pthread.h>
 
-#include "notices.h"
-#include "rdkafka_api.h"
+#include "rdkafka.h"
+#include "wake.h"
 
 #define OFFSETS_QUESTION_TIMEOUT_MS 1000
 
@@ -32,7 +32,7 @@ static void *offsets_question_thread(void *opaque) {
 static int offsets_question_ask(offsets_question_t *q, const rd_kafka_topic_partition_list_t *partitions) {
     q->offsets = rdk.topic_partition_list_copy(partitions);
     q->answered = 0;
-    int error = pthread_create(&q->thread, NULL, offsets_question_thread, q);
+    int error = sys.thread_begin(&q->thread, offsets_question_thread, q);
     q->asked = error == 0;
     if (error != 0) {
         rdk.topic_partition_list_destroy(q->offsets);
@@ -51,7 +51,7 @@ static void offsets_question_drop(offsets_question_t *q) {
 static int offsets_question_take(offsets_question_t *q) {
     if (!q->asked || !__atomic_load_n(&q->answered, __ATOMIC_ACQUIRE))
         return 0;
-    pthread_join(q->thread, NULL);
+    sys.thread_join(q->thread);
     q->asked = 0;
     return 1;
 }
@@ -59,7 +59,7 @@ static int offsets_question_take(offsets_question_t *q) {
 /* Before the consumer is destroyed: wait for an answer that nobody wants any more. */
 static void offsets_question_end(offsets_question_t *q) {
     if (q->asked)
-        pthread_join(q->thread, NULL);
+        sys.thread_join(q->thread);
     q->asked = 0;
     offsets_question_drop(q);
 }

@@ -185,7 +185,7 @@ cdef void outlet_close(outlet_t *s) noexcept nogil:
 cdef void outlet_run(outlet_t *s) noexcept nogil:
     cdef pollfd waits[2]
     cdef int timeout_ms
-    prctl(PR_SET_NAME, b"outlet")        # for top -H and its like
+    sys.thread_name(b"outlet")
     while True:
         outlet_lock(s)
         timeout_ms = outlet_round(s)
@@ -199,7 +199,7 @@ cdef void outlet_run(outlet_t *s) noexcept nogil:
         if s.call != CALL_NONE:
             outlet_make_call(s)
             continue
-        poll(waits, 2, timeout_ms)
+        sys.poll(waits, 2, timeout_ms)
         if waits[0].revents & POLLIN:
             drain_wakes(s.wake_fd)
     outlet_close(s)
@@ -210,6 +210,7 @@ cdef void outlet_free(outlet_t *s) noexcept nogil:
     if s.delivery.ring != NULL:
         delivery_close(&s.delivery)
     envelope_free(&s.env)
+    properties_free(&s.properties)
     free(s.buffer)
     free(s.pending)
     returned_clear(&s.returned)
@@ -251,7 +252,6 @@ cdef class Outlet:
     cdef bytes topic
     cdef bytes dead_letter_topic
     cdef bytes workspace
-    cdef dict config
 
     def __cinit__(self, *args, **kwargs):
         self.s = <outlet_t *>calloc(1, sizeof(outlet_t))
@@ -274,6 +274,8 @@ cdef class Outlet:
         """
         cdef outlet_t *s = self.s
         cdef bytes uid = wsp.encode()
+        cdef char why[512]
+        cdef bint made
         self.workspace = uid
         s.progress.workspace = self.workspace
         s.propagate_key = propagate_key
@@ -298,34 +300,19 @@ cdef class Outlet:
         if s.buffer == NULL or s.pending == NULL or delivery_open(&s.delivery, max_slab_bytes) != 0 \
                 or envelope_init(&s.env, &kernels, <const uint8_t *><const char *>uid, len(uid)) != 0:
             raise MemoryError
-        s.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        s.wake_fd = wake_open()
         if s.wake_fd < 0:
             raise OSError(errno, "eventfd")
         s.progress.outlet_wake_fd = s.wake_fd
-        s.owner = <void *>self
         s.transactional = transactional
         s.at_most_once = at_most_once
-        self.config = config
-        self.make_client(&s.rk, &s.main_queue)
+        properties_of({**config, "linger.ms": HAND_OVER_MS}, &s.properties)
+        with nogil:
+            made = outlet_make_client(s, &s.rk, &s.main_queue, why, sizeof(why))
+        if not made:
+            raise ValueError((<bytes>why).decode("utf-8", "replace"))
         s.client.brokers_up = -1
         outlet_publish(s)
-
-    cdef int make_client(self, rd_kafka_t **rk, rd_kafka_queue_t **main_queue) except -1:
-        cdef outlet_t *s = self.s
-        rk[0] = client_new(
-            RDK_PRODUCER, {**self.config, "linger.ms": HAND_OVER_MS}, &s.client, on_delivery, NULL, NULL)
-        main_queue[0] = rdk.queue_get_main(rk[0])
-        rdk.queue_io_event_enable(main_queue[0], s.wake_fd, &QUEUE_EVENT, sizeof(QUEUE_EVENT))
-        return 0
-
-    cdef bint make_next_client(self, rd_kafka_t **rk, rd_kafka_queue_t **main_queue) noexcept:
-        """Returns False, and says why, if librdkafka makes none now."""
-        try:
-            self.make_client(rk, main_queue)
-        except ValueError as error:
-            notice_post(&self.s.client.notices, NOTICE_ERROR, RDK_ERR__FATAL, str(error).encode())
-            return False
-        return True
 
     def __dealloc__(self):
         if self.s == NULL:

@@ -70,6 +70,7 @@ cdef struct outlet_t:
     counters_t published        # an outlet_counters_t
     progress_t progress
     delivery_t delivery
+    properties_t properties         # of every client
     rd_kafka_t *rk
     rd_kafka_topic_t *rkt
     rd_kafka_queue_t *main_queue
@@ -120,7 +121,6 @@ cdef struct outlet_t:
     int last_error
     bint stopping, abandoning
     bint fatal                      # an error after which only a new client goes on
-    void *owner                     # the Outlet, which makes it
     client_disposal_t disposal      # of the one before it
     int64_t renewals
     int call                        # of librdkafka, to be made between two rounds

@@ -180,15 +180,29 @@ cdef void outlet_transact(outlet_t *s, int64_t now_ns) noexcept nogil:
         s.call = CALL_BEGIN
 
 
+cdef bint outlet_make_client(outlet_t *s, rd_kafka_t **rk, rd_kafka_queue_t **main_queue, char *why,
+                             size_t why_size) noexcept nogil:
+    """Returns False, and why, if librdkafka makes none now."""
+    cdef client_callbacks_t callbacks
+    memset(&callbacks, 0, sizeof(callbacks))
+    callbacks.on_delivery = on_delivery
+    rk[0] = client_new(RDK_PRODUCER, &s.properties, &s.client, &callbacks, why, why_size)
+    if rk[0] == NULL:
+        return False
+    main_queue[0] = rdk.queue_get_main(rk[0])
+    client_wakes(main_queue[0], s.wake_fd)
+    return True
+
+
 cdef void outlet_renew(outlet_t *s) noexcept nogil:
     """Replace the client after a fatal error: nothing of it is under way. The lock is held for the change alone."""
     cdef rd_kafka_t *rk = NULL
     cdef rd_kafka_queue_t *main_queue = NULL
-    cdef bint made
-    with gil:
-        made = (<Outlet>s.owner).make_next_client(&rk, &main_queue)
+    cdef char why[512]
+    cdef bint made = outlet_make_client(s, &rk, &main_queue, why, sizeof(why))
     outlet_lock(s)
     if not made:
+        notice_post(&s.client.notices, NOTICE_ERROR, RDK_ERR__FATAL, why)
         s.call_again_ns = monotonic_ns() + CALL_RETRY_MS * <int64_t>1000000
         outlet_unlock(s)
         return

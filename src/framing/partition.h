@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rdkafka_api.h"
+#include "rdkafka.h"
 
 typedef struct {
     int32_t lines; /* under way */

@@ -7,15 +7,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "cut.h"
 #include "keys.h"
 #include "letter.h"
 #include "marker.h"
-#include "notices.h"
 #include "surplus.h"
+#include "wake.h"
 
 typedef struct {
     pthread_mutex_t sample_lock;    /* held round read(2) and the move of read_position, so that a sample is exact */
@@ -55,7 +54,7 @@ static void progress_open(progress_t *p) {
 static inline int64_t progress_written(progress_t *p) {
     int unread = 0;
     pthread_mutex_lock(&p->sample_lock);
-    if (p->fd < 0 || ioctl(p->fd, FIONREAD, &unread) != 0)
+    if (p->fd < 0 || sys.unread_bytes(p->fd, &unread) != 0)
         unread = 0;
     int64_t position = p->read_position + unread;
     pthread_mutex_unlock(&p->sample_lock);
@@ -73,14 +72,14 @@ static inline void progress_attach(progress_t *p, int fd) {
 static inline void progress_detach(progress_t *p) {
     pthread_mutex_lock(&p->sample_lock);
     if (p->fd >= 0)
-        close(p->fd);
+        sys.close(p->fd);
     p->fd = -1;
     pthread_mutex_unlock(&p->sample_lock);
 }
 
 static inline ssize_t progress_read(progress_t *p, void *buffer, size_t size) {
     pthread_mutex_lock(&p->sample_lock);
-    ssize_t n = read(p->fd, buffer, size);
+    ssize_t n = sys.read(p->fd, buffer, size);
     if (n > 0)
         p->read_position += n;
     pthread_mutex_unlock(&p->sample_lock);

@@ -5,30 +5,20 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdio cimport snprintf
-from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 from posix.types cimport ino_t, mode_t, pid_t
-from posix.unistd cimport close, read
 
 cdef extern from "<sys/uio.h>" nogil:
     struct iovec:
         void *iov_base
         size_t iov_len
-    ssize_t writev(int, const iovec *, int)
-
-cdef extern from "<sys/ioctl.h>" nogil:
-    int ioctl(int, unsigned long, ...)
-    unsigned long FIONREAD
 
 cdef extern from "<fcntl.h>" nogil:
-    int c_open "open"(const char *, int, ...)
-    int fcntl(int, int, ...)
-    int O_RDONLY, O_NONBLOCK, O_CLOEXEC, F_GETPIPE_SZ
+    int O_RDONLY, O_NONBLOCK, O_CLOEXEC
 
 cdef extern from "<sys/stat.h>" nogil:
     struct c_stat "stat":
         ino_t st_ino
         mode_t st_mode
-    int stat_of "stat"(const char *, c_stat *)
     bint S_ISFIFO(mode_t)
 
 cdef extern from "<poll.h>" nogil:
@@ -36,7 +26,6 @@ cdef extern from "<poll.h>" nogil:
         int fd
         short events
         short revents
-    int poll(pollfd *, unsigned long, int)
     short POLLIN, POLLOUT, POLLERR
 
 cdef extern from "<pthread.h>" nogil:
@@ -45,17 +34,27 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_mutex_lock(pthread_mutex_t *)
     int pthread_mutex_unlock(pthread_mutex_t *)
 
-cdef extern from "<sys/prctl.h>" nogil:
-    int prctl(int, ...)
-    int PR_SET_NAME
+cdef extern from "wake.h" nogil:
+    ctypedef struct system_api_t:
+        ssize_t writev(int, const iovec *, int) noexcept nogil
+        int poll(pollfd *, unsigned long, int) noexcept nogil
+        int unread_bytes(int, int *) noexcept nogil
+        int pipe_bytes(int) noexcept nogil
+        int open(const char *, int) noexcept nogil
+        int stat(const char *, c_stat *) noexcept nogil
+        int close(int) noexcept nogil
+        void thread_name(const char *) noexcept nogil
+    system_api_t sys
+    int64_t monotonic_ns()
+    int64_t unix_ms()
+    int wake_open()
+    void wake(int)
+    void drain_wakes(int)
+    void wait_wake(int, int)
+    void close_if_open(int)
 
-cdef extern from "<sys/eventfd.h>" nogil:
-    int eventfd(unsigned int, int)
-    int EFD_NONBLOCK, EFD_CLOEXEC
-
-cdef extern from "rdkafka_api.h" nogil:
+cdef extern from "rdkafka.h" nogil:
     ctypedef struct rd_kafka_t
-    ctypedef struct rd_kafka_conf_t
     ctypedef struct rd_kafka_topic_t
     ctypedef struct rd_kafka_topic_conf_t
     ctypedef struct rd_kafka_queue_t
@@ -84,9 +83,6 @@ cdef extern from "rdkafka_api.h" nogil:
     ctypedef void (*rdk_rebalance_cb)(rd_kafka_t *, int, rd_kafka_topic_partition_list_t *, void *) noexcept nogil
     ctypedef void (*rdk_offset_commit_cb)(
         rd_kafka_t *, int, rd_kafka_topic_partition_list_t *, void *) noexcept nogil
-    ctypedef void (*rdk_error_cb)(rd_kafka_t *, int, const char *, void *) noexcept nogil
-    ctypedef int (*rdk_stats_cb)(rd_kafka_t *, char *, size_t, void *) noexcept nogil
-    ctypedef void (*rdk_log_cb)(const rd_kafka_t *, int, const char *, const char *) noexcept nogil
     int RDK_PRODUCER, RDK_CONSUMER, RDK_PARTITION_UA, RDK_OFFSET_BEGINNING, RDK_OFFSET_END
     int RDK_PURGE_QUEUE_AND_INFLIGHT, RDK_PURGE_NON_BLOCKING, RDK_DESTROY_NO_CONSUMER_CLOSE
     int RDK_MSG_STATUS_NOT_PERSISTED
@@ -99,19 +95,7 @@ cdef extern from "rdkafka_api.h" nogil:
     ctypedef struct rdk_api_t:
         const char *version_str() noexcept nogil
         const char *err2str(int) noexcept nogil
-        rd_kafka_conf_t *conf_new() noexcept nogil
-        void conf_destroy(rd_kafka_conf_t *) noexcept nogil
-        int conf_set(rd_kafka_conf_t *, const char *, const char *, char *, size_t) noexcept nogil
-        void conf_set_opaque(rd_kafka_conf_t *, void *) noexcept nogil
-        void conf_set_dr_msg_cb(rd_kafka_conf_t *, rdk_dr_msg_cb) noexcept nogil
-        void conf_set_rebalance_cb(rd_kafka_conf_t *, rdk_rebalance_cb) noexcept nogil
-        void conf_set_offset_commit_cb(rd_kafka_conf_t *, rdk_offset_commit_cb) noexcept nogil
-        void conf_set_error_cb(rd_kafka_conf_t *, rdk_error_cb) noexcept nogil
-        void conf_set_stats_cb(rd_kafka_conf_t *, rdk_stats_cb) noexcept nogil
-        void conf_set_log_cb(rd_kafka_conf_t *, rdk_log_cb) noexcept nogil
-        rd_kafka_t *new(int, rd_kafka_conf_t *, char *, size_t) noexcept nogil
         void destroy_flags(rd_kafka_t *, int) noexcept nogil
-        void *opaque(const rd_kafka_t *) noexcept nogil
         int poll(rd_kafka_t *, int) noexcept nogil
         int outq_len(rd_kafka_t *) noexcept nogil
         int purge(rd_kafka_t *, int) noexcept nogil
@@ -122,7 +106,6 @@ cdef extern from "rdkafka_api.h" nogil:
         rd_kafka_queue_t *queue_get_partition(rd_kafka_t *, const char *, int32_t) noexcept nogil
         void queue_forward(rd_kafka_queue_t *, rd_kafka_queue_t *) noexcept nogil
         void queue_destroy(rd_kafka_queue_t *) noexcept nogil
-        void queue_io_event_enable(rd_kafka_queue_t *, int, const void *, size_t) noexcept nogil
         int poll_set_consumer(rd_kafka_t *) noexcept nogil
         int subscribe(rd_kafka_t *, const rd_kafka_topic_partition_list_t *) noexcept nogil
         rd_kafka_message_t *consumer_poll(rd_kafka_t *, int) noexcept nogil
@@ -231,18 +214,28 @@ cdef extern from "notices.h" nogil:
     ctypedef struct notices_t:
         uint64_t dropped
         int wake_fd
-    ctypedef struct client_t:
-        notices_t notices
-        int brokers_up
-        bint group_steady
-    int count_brokers_up "brokers_up"(const char *)
-    bint is_group_steady "group_steady"(const char *)
     int notices_open(notices_t *)
     void notices_hold(notices_t *)
     void notices_show(notices_t *)
     void notice_post(notices_t *, int, int, const char *)
     int notice_take(notices_t *, notice_t *)
-    void wake(int)
+
+cdef extern from "client.h" nogil:
+    ctypedef struct client_t:
+        notices_t notices
+        int brokers_up
+        bint group_steady
+    ctypedef struct properties_t:
+        pass
+    ctypedef struct client_callbacks_t:
+        rdk_dr_msg_cb on_delivery
+        rdk_rebalance_cb on_rebalance
+        rdk_offset_commit_cb on_commit
+    int properties_add(properties_t *, const char *, const char *)
+    void properties_free(properties_t *)
+    rd_kafka_t *client_new(int, const properties_t *, client_t *, const client_callbacks_t *, char *, size_t)
+    void client_wakes(rd_kafka_queue_t *, int)
+    void client_post_fatal(rd_kafka_t *, client_t *)
 
 cdef extern from "counters.h" nogil:
     ctypedef struct counters_t:
@@ -430,97 +423,27 @@ NOTICE_KINDS = ("log", "error", "oversize-line", "unproducible", "fatal", "assig
                 "cleared", "not-alone", "letter-refused", "survived-suspect", "survived-poison", "closed")
 
 
-cdef int64_t monotonic_ns() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    return <int64_t>t.tv_sec * 1000000000 + t.tv_nsec
-
-
-cdef int64_t unix_ms() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_REALTIME, &t)
-    return <int64_t>t.tv_sec * 1000 + t.tv_nsec // 1000000
-
-
-cdef void drain_wakes(int event_fd) noexcept nogil:
-    cdef uint64_t count
-    while read(event_fd, &count, sizeof(count)) < 0 and errno == EINTR:
-        pass
-
-
-cdef void wait_wake(int event_fd, int timeout_ms) noexcept nogil:
-    cdef pollfd waits
-    waits.fd = event_fd
-    waits.events = POLLIN
-    if poll(&waits, 1, timeout_ms) == 1:
-        drain_wakes(event_fd)
-
-
-cdef void close_if_open(int fd) noexcept nogil:
-    if fd >= 0:
-        close(fd)
-
-# What librdkafka writes into our eventfd when a queue fills: it keeps the pointer.
-cdef uint64_t QUEUE_EVENT = 1
-
-# The opaque of every client is a struct whose first member is its client_t.
-
-
-cdef void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) noexcept nogil:
-    cdef client_t *client = <client_t *>rdk.opaque(rk)
-    cdef char line[240]
-    snprintf(line, sizeof(line), "%s: %s", facility, text)
-    notice_post(&client.notices, NOTICE_LOG, level, line)
-
-
-cdef void post_fatal(rd_kafka_t *rk, client_t *client) noexcept nogil:
-    cdef char why[240]
-    cdef int error = rdk.fatal_error(rk, why, sizeof(why))
-    notice_post(&client.notices, NOTICE_FATAL, error, why)
-
-
-cdef void on_error(rd_kafka_t *rk, int error, const char *reason, void *opaque) noexcept nogil:
-    cdef client_t *client = <client_t *>opaque
-    if error == RDK_ERR__FATAL:
-        post_fatal(rk, client)
-    else:
-        notice_post(&client.notices, NOTICE_ERROR, error, reason)
-
-
-cdef int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque) noexcept nogil:
-    (<client_t *>opaque).brokers_up = count_brokers_up(json)
-    (<client_t *>opaque).group_steady = is_group_steady(json)
-    return 0        # librdkafka frees it
-
-
-cdef rd_kafka_t *client_new(int kind, dict config, client_t *opaque,
-                            rdk_dr_msg_cb on_delivery, rdk_rebalance_cb on_rebalance,
-                            rdk_offset_commit_cb on_commit) except NULL:
-    """Make a client; raise ValueError naming the property that librdkafka refuses, with its reason.
-
-    It may wait: for files, and for DNS where bootstrap names are looked up at once (client.dns.lookup).
-    """
-    cdef char why[512]
-    cdef rd_kafka_conf_t *conf = rdk.conf_new()
-    cdef rd_kafka_t *rk
+cdef int properties_of(dict config, properties_t *properties) except -1:
+    """Copies of librdkafka properties, to be freed."""
     for name, value in config.items():
-        if rdk.conf_set(conf, (<str>name).encode(), (<str>value).encode(), why, sizeof(why)) != 0:
-            rdk.conf_destroy(conf)
-            raise ValueError((<bytes>why).decode("utf-8", "replace"))
-    rdk.conf_set_opaque(conf, opaque)
-    rdk.conf_set_log_cb(conf, on_log)
-    rdk.conf_set_error_cb(conf, on_error)
-    rdk.conf_set_stats_cb(conf, on_statistics)
-    if on_delivery != NULL:
-        rdk.conf_set_dr_msg_cb(conf, on_delivery)
-    if on_rebalance != NULL:
-        rdk.conf_set_rebalance_cb(conf, on_rebalance)
-    if on_commit != NULL:
-        rdk.conf_set_offset_commit_cb(conf, on_commit)
-    with nogil:
-        rk = rdk.new(kind, conf, why, sizeof(why))
+        if properties_add(properties, (<str>name).encode(), (<str>value).encode()) != 0:
+            raise MemoryError
+    return 0
+
+
+cdef rd_kafka_t *consumer_new(dict config, client_t *opaque, const client_callbacks_t *callbacks) except NULL:
+    """Raise ValueError naming the property that librdkafka refuses, with its reason."""
+    cdef char why[512]
+    cdef properties_t properties
+    cdef rd_kafka_t *rk
+    memset(&properties, 0, sizeof(properties))
+    try:
+        properties_of(config, &properties)
+        with nogil:
+            rk = client_new(RDK_CONSUMER, &properties, opaque, callbacks, why, sizeof(why))
+    finally:
+        properties_free(&properties)
     if rk == NULL:
-        rdk.conf_destroy(conf)
         raise ValueError((<bytes>why).decode("utf-8", "replace"))
     return rk
 

@@ -12,7 +12,7 @@
 #pragma once
 
 #include "delivery.h"
-#include "rdkafka_api.h"
+#include "rdkafka.h"
 
 #define RETURNED_KEPT 1024 /* lines that room is kept for */
 

@@ -5,8 +5,9 @@
 #pragma once
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
+
+#include "system.h"
 
 typedef struct {
     pthread_mutex_t lock;
@@ -26,7 +27,7 @@ static inline void turnstile_enter_caller(turnstile_t *t) {
 
 static inline void turnstile_enter_loop(turnstile_t *t) {
     while (atomic_load_explicit(&t->waiting, memory_order_relaxed) > 0)
-        sched_yield();
+        sys.yield();
     pthread_mutex_lock(&t->lock);
 }
 

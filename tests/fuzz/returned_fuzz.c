@@ -11,6 +11,8 @@ static int short_of_memory;
 static void *realloc_or_not(void *memory, size_t size) { return short_of_memory ? NULL : realloc(memory, size); }
 #define realloc realloc_or_not
 #include "returned.h"
+#include "live.c"
+#include "rdkafka.c"
 #undef realloc
 
 #define LINES 4096

@@ -88,7 +88,7 @@ static void show_early(const driver_t *d, const char *rule, int64_t claimed, int
             "early by %s at %.3f s: claims %lld, side %lld, out %lld, read %lld, written %lld; reader %d, arrival %d, "
             "urgent "
             "%d, restless %d, draining %d, marks passed %lld done %lld old %lld\n",
-            rule, (double)(clock_monotonic_ns() - d->began_ns) / 1e9, (long long)claimed,
+            rule, (double)(monotonic_ns() - d->began_ns) / 1e9, (long long)claimed,
             d->side ? (long long)side_bytes(d) : -1LL, (long long)out_written,
             (long long)(d->ledger.written - d->unread_bytes), (long long)d->ledger.written, (int)d->demand.reader,
             (int)d->weather.arrival, d->weather.urgent, d->weather.restless, d->drain_until_ns != 0,
@@ -132,7 +132,7 @@ static bool drains(const driver_t *d) { return d->drain_until_ns != 0 || d->over
 
 static void take(driver_t *d) {
     static char line[LINE_MOST_BYTES];
-    weather_arrive(&d->weather, clock_monotonic_ns(), d->next_number);
+    weather_arrive(&d->weather, monotonic_ns(), d->next_number);
     if (drains(d))
         return;
     while (d->ledger.tail - d->ledger.cursor < TAKE_BATCH && ledger_room(&d->ledger) > 0 &&
@@ -159,7 +159,7 @@ static void look_at_stdin(driver_t *d) {
         fail("FIONREAD");
     if (d->ledger.written > 0)
         demand_sampled(&d->demand, ticks, d->unread_bytes >= d->ledger.written);
-    d->looked_ns = clock_monotonic_ns();
+    d->looked_ns = monotonic_ns();
     feed_look(&d->feed, d->looked_ns, d->ledger.written, d->ledger.written - d->unread_bytes);
 }
 
@@ -269,7 +269,7 @@ static void wait_for(driver_t *d, int64_t ns) {
 
 /* The end of a phase: the next one, or a drain between the two. */
 static void pass_phases(driver_t *d) {
-    const int64_t now_ns = clock_monotonic_ns();
+    const int64_t now_ns = monotonic_ns();
     if (d->drain_until_ns != 0) {
         const bool done = d->ledger.answered == d->ledger.cursor && d->ledger.cursor_bytes == 0;
         d->tally.drained += done;
@@ -291,11 +291,11 @@ static void pass_phases(driver_t *d) {
 
 /* Feed until there are enough acknowledgements, from the first one on; a program that needs long to start may. */
 static void feed(driver_t *d, int64_t run_ns) {
-    const int64_t start_by_ns = clock_monotonic_ns() + 30 * SECOND;
-    weather_next_phase(&d->weather, clock_monotonic_ns());
+    const int64_t start_by_ns = monotonic_ns() + 30 * SECOND;
+    weather_next_phase(&d->weather, monotonic_ns());
     d->end_ns = 0;
     while (!d->broken && d->tally.steps < d->max_steps) {
-        const int64_t now_ns = clock_monotonic_ns();
+        const int64_t now_ns = monotonic_ns();
         if (d->end_ns == 0 && d->ledger.written > d->unread_bytes) {
             d->end_ns = now_ns + run_ns;
             d->moved_ns = now_ns;
@@ -311,28 +311,28 @@ static void feed(driver_t *d, int64_t run_ns) {
 /* Everything written so far has to be acknowledged in time, with nothing more coming or, where the last lines cannot be seen
  * to be done, with a line now and then. Returns how long it took, -1 if it was not. */
 static int64_t wait_settled(driver_t *d) {
-    const int64_t began_ns = clock_monotonic_ns();
+    const int64_t began_ns = monotonic_ns();
     const int64_t target = d->ledger.cursor + (d->ledger.cursor_bytes > 0);
     d->over = !d->trickles;
     d->drain_until_ns = 0;
     d->weather.restless = d->weather.urgent = false;
     weather_trickle(&d->weather, began_ns, d->next_number);
     while (!d->broken && d->settle_ns > 0 && d->ledger.settled < target) {
-        if (clock_monotonic_ns() - began_ns > d->settle_ns)
+        if (monotonic_ns() - began_ns > d->settle_ns)
             return -1;
         wait_for(d, turn(d));
     }
     d->over = true; /* a line that was begun is finished */
-    while (!d->broken && d->ledger.cursor_bytes > 0 && clock_monotonic_ns() - began_ns <= d->settle_ns)
+    while (!d->broken && d->ledger.cursor_bytes > 0 && monotonic_ns() - began_ns <= d->settle_ns)
         wait_for(d, turn(d));
-    return d->broken ? -1 : clock_monotonic_ns() - began_ns;
+    return d->broken ? -1 : monotonic_ns() - began_ns;
 }
 
 /* EOF on STDIN: the program ends by itself, and all its answers are there. */
 static bool wait_ended(driver_t *d) {
-    const int64_t end_ns = d->settle_ns > 0 ? clock_monotonic_ns() + 10 * SECOND : 0; /* 0: do not wait for it */
+    const int64_t end_ns = d->settle_ns > 0 ? monotonic_ns() + 10 * SECOND : 0; /* 0: do not wait for it */
     close(d->child.in);
-    while (clock_monotonic_ns() < end_ns)
+    while (monotonic_ns() < end_ns)
         if (child_ended(&d->child)) {
             d->child.pid = 0;
             break;
@@ -376,7 +376,7 @@ static void report(const driver_t *d, int64_t settled_ns, bool ended) {
            demand_note(&d->demand), (long long)d->ledger.cursor, (long long)d->ledger.written,
            (long long)d->ledger.settled, d->side ? (long long)side_bytes(d) : -1LL, (long long)d->outlet.position,
            (long long)d->outlet.wrong_at, settled_ns < 0 ? -1LL : (long long)(settled_ns / MS),
-           d->broken ? "true" : "false", ended ? "true" : "false", (double)(clock_monotonic_ns() - d->began_ns) / 1e9);
+           d->broken ? "true" : "false", ended ? "true" : "false", (double)(monotonic_ns() - d->began_ns) / 1e9);
 }
 
 int main(int argc, char *argv[]) {
@@ -434,7 +434,7 @@ int main(int argc, char *argv[]) {
     d.ahead_ns = aheads[draw(&d.weather) % 4];
     if (ledger_open(&d.ledger, window, 64 << 20, LEDGER_COUNT_BYTES) != 0 || ledger_assign(&d.ledger, 0) != 0)
         fail("ledger_open");
-    d.began_ns = clock_monotonic_ns();
+    d.began_ns = monotonic_ns();
     child_start(&d.child, argv + optind);
     d.demand.idle_ns = d.idle_ns;
     demand_attach(&d.demand, d.child.pid, d.child.stdio, d.ahead_ns, 0);

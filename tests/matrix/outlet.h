@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "clock.h"
+#include "system.h"
 #include "lines.h"
 
 typedef struct {
@@ -40,7 +40,7 @@ static void *outlet_run(void *argument) {
     outlet_t *o = argument;
     struct pollfd waits[2] = {{.fd = o->fd, .events = POLLIN}, {.fd = o->err, .events = POLLIN}};
     while (waits[0].fd >= 0 || waits[1].fd >= 0) {
-        const bool held = clock_monotonic_ns() < atomic_load(&o->held_until_ns);
+        const bool held = monotonic_ns() < atomic_load(&o->held_until_ns);
         struct pollfd now[2] = {{.fd = held ? -1 : waits[0].fd, .events = POLLIN}, waits[1]};
         if (poll(now, 2, held ? 1 : 100) <= 0)
             continue;

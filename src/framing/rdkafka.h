@@ -6,10 +6,8 @@
  */
 #pragma once
 
-#include <dlfcn.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <sys/types.h>
 
 typedef struct rd_kafka_s rd_kafka_t;
@@ -201,30 +199,9 @@ typedef struct {
 #undef X
 } rdk_api_t;
 
-static rdk_api_t rdk;
-
-/* incremental_assign, consumer_close_queue and others need 2.0; the struct layouts above are those of 2.x. */
-#define RDK_OLDEST_VERSION 0x02060000
-#define RDK_NEXT_MAJOR 0x03000000
+/* What every call to librdkafka goes through: a test may put functions of its own into it. */
+extern rdk_api_t rdk;
 
 /* Bind every function out of the shared object at `path`, which must be loaded already.
  * Returns 0, or -1 with a sentence in `why`. */
-static int rdk_load(const char *path, char *why, size_t why_size) {
-    void *object = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
-    if (object == NULL) {
-        snprintf(why, why_size, "%s is not loaded: import confluent_kafka first", path);
-        return -1;
-    }
-#define X(ret, name, args)                                                                                           \
-    if ((*(void **)(&rdk.name) = dlsym(object, "rd_kafka_" #name)) == NULL) {                                        \
-        snprintf(why, why_size, "%s does not offer rd_kafka_" #name ": install confluent-kafka 2.6 or newer", path); \
-        return -1;                                                                                                   \
-    }
-    RDK_FUNCTIONS(X)
-#undef X
-    if (rdk.version() < RDK_OLDEST_VERSION || rdk.version() >= RDK_NEXT_MAJOR) {
-        snprintf(why, why_size, "librdkafka %s in %s: this build is made for 2.6 up to 2.x", rdk.version_str(), path);
-        return -1;
-    }
-    return 0;
-}
+int rdk_load(const char *path, char *why, size_t why_size);

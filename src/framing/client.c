@@ -1,0 +1,108 @@
+#define _GNU_SOURCE /* strdup */
+#include "client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROPERTIES_STEP 32 /* room is made for so many at once */
+
+/* What librdkafka writes into our eventfd when a queue fills: it keeps the pointer. */
+static const uint64_t QUEUE_EVENT = 1;
+
+int properties_add(properties_t *p, const char *name, const char *value) {
+    if (p->count % PROPERTIES_STEP == 0) {
+        char **grown = realloc(p->strings, 2 * (p->count + PROPERTIES_STEP) * sizeof *grown);
+        if (grown == NULL)
+            return -1;
+        p->strings = grown;
+    }
+    char *copies[] = {strdup(name), strdup(value)};
+    if (copies[0] == NULL || copies[1] == NULL) {
+        free(copies[0]);
+        free(copies[1]);
+        return -1;
+    }
+    memcpy(p->strings + 2 * p->count++, copies, sizeof copies);
+    return 0;
+}
+
+void properties_free(properties_t *p) {
+    for (size_t i = 0; i < 2 * p->count; i++)
+        free(p->strings[i]);
+    free(p->strings);
+    *p = (properties_t){0};
+}
+
+/* How many brokers librdkafka's statistics show as connected; so much of the JSON as is needed, and no more. */
+static int brokers_up(const char *statistics) {
+    int up = 0;
+    for (const char *at = statistics; (at = strstr(at, "\"state\":\"")) != NULL; at += 9)
+        up += strncmp(at + 9, "UP\"", 3) == 0;
+    return up;
+}
+
+/* Whether they show a consumer whose coordinator is known and connected, and whose membership is settled. */
+static int group_steady(const char *statistics) {
+    const char *group = strstr(statistics, "\"cgrp\":");
+    return group != NULL && strstr(group, "\"state\": \"up\"") != NULL &&
+           strstr(group, "\"join_state\": \"steady\"") != NULL;
+}
+
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
+    client_t *client = rdk.opaque(rk);
+    char line[240];
+    snprintf(line, sizeof line, "%s: %s", facility, text);
+    notice_post(&client->notices, NOTICE_LOG, level, line);
+}
+
+void client_post_fatal(rd_kafka_t *rk, client_t *client) {
+    char why[240];
+    int error = rdk.fatal_error(rk, why, sizeof why);
+    notice_post(&client->notices, NOTICE_FATAL, error, why);
+}
+
+static void on_error(rd_kafka_t *rk, int error, const char *reason, void *opaque) {
+    client_t *client = opaque;
+    if (error == RDK_ERR__FATAL)
+        client_post_fatal(rk, client);
+    else
+        notice_post(&client->notices, NOTICE_ERROR, error, reason);
+}
+
+static int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque) {
+    client_t *client = opaque;
+    (void)rk;
+    (void)size;
+    client->brokers_up = brokers_up(json);
+    client->group_steady = group_steady(json);
+    return 0; /* librdkafka frees it */
+}
+
+rd_kafka_t *client_new(int kind, const properties_t *p, client_t *opaque, const client_callbacks_t *callbacks,
+                       char *why, size_t why_size) {
+    rd_kafka_conf_t *conf = rdk.conf_new();
+    for (size_t i = 0; i < p->count; i++)
+        if (rdk.conf_set(conf, p->strings[2 * i], p->strings[2 * i + 1], why, why_size) != 0) {
+            rdk.conf_destroy(conf);
+            return NULL;
+        }
+    rdk.conf_set_opaque(conf, opaque);
+    rdk.conf_set_log_cb(conf, on_log);
+    rdk.conf_set_error_cb(conf, on_error);
+    rdk.conf_set_stats_cb(conf, on_statistics);
+    if (callbacks->on_delivery != NULL)
+        rdk.conf_set_dr_msg_cb(conf, callbacks->on_delivery);
+    if (callbacks->on_rebalance != NULL)
+        rdk.conf_set_rebalance_cb(conf, callbacks->on_rebalance);
+    if (callbacks->on_commit != NULL)
+        rdk.conf_set_offset_commit_cb(conf, callbacks->on_commit);
+    rd_kafka_t *rk = rdk.new(kind, conf, why, why_size);
+    if (rk == NULL)
+        rdk.conf_destroy(conf);
+    return rk;
+}
+
+void client_wakes(rd_kafka_queue_t *queue, int wake_fd) {
+    rdk.queue_io_event_enable(queue, wake_fd, &QUEUE_EVENT, sizeof QUEUE_EVENT);
+}

@@ -1,0 +1,44 @@
+/* What both ends' librdkafka clients have in common: how one is made, what it tells by itself. */
+#pragma once
+
+#include <stddef.h>
+
+#include "notices.h"
+#include "rdkafka.h"
+
+/* What every native end begins with: callbacks find it through the client's opaque. */
+typedef struct {
+    notices_t notices;
+    int brokers_up;   /* as the last statistics said; -1 before the first */
+    int group_steady; /* likewise; a consumer alone has a group */
+} client_t;
+
+/* librdkafka properties: copies, so that a next client can be made when those who gave them are gone. */
+typedef struct {
+    char **strings; /* name, value, name, value */
+    size_t count;   /* of properties */
+} properties_t;
+
+/* Returns 0, or -1 when memory is short. */
+int properties_add(properties_t *p, const char *name, const char *value);
+void properties_free(properties_t *p);
+
+/* NULL: nothing is to be told of it. */
+typedef struct {
+    rdk_dr_msg_cb on_delivery;
+    rdk_rebalance_cb on_rebalance;
+    rdk_offset_commit_cb on_commit;
+} client_callbacks_t;
+
+/* Returns NULL with librdkafka's reason in `why`: it refuses a property, which it names.
+ *
+ * It may wait: for files, and for DNS where bootstrap names are looked up at once (client.dns.lookup). `opaque`: a struct
+ * whose first member is its client_t. */
+rd_kafka_t *client_new(int kind, const properties_t *p, client_t *opaque, const client_callbacks_t *callbacks,
+                       char *why, size_t why_size);
+
+/* Have librdkafka write to this descriptor when something comes into the queue. */
+void client_wakes(rd_kafka_queue_t *queue, int wake_fd);
+
+/* The notice of a fatal error, with its reason. */
+void client_post_fatal(rd_kafka_t *rk, client_t *client);
