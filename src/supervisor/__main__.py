@@ -18,17 +18,16 @@ def main() -> int:
         print(f"supervisor: {problem}", file=sys.stderr)
         return 1
 
+    from supervisor.tools import commands
+
+    argv = sys.argv[1:]
+    if argv and argv[0] in commands.COMMANDS:
+        return commands.main(argv)
+
     from supervisor import cli
     from supervisor.errors import SettingsError, SupervisorError
 
-    argv = sys.argv[1:]
     try:
-        if argv[:1] == ["demo"]:
-            # The demo is a program at a terminal: there a signal ends it with the status that tells so.
-            signals.let_go()
-            from supervisor import demo
-
-            return demo.main(argv[1:])
         receiver = signals.Receiver()
         settings = cli.settings_from(argv, dict(os.environ))
     except cli.Shown as text:

@@ -1,19 +1,21 @@
-"""The command line: ``supervisor [--bin PROGRAM] [--args A,B,C]…``, ``supervisor demo``; and the manual in short."""
+"""The command line that runs a Calculator: ``supervisor [--bin PROGRAM] [--args A,B,C]…``; and the manual in short."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from supervisor import __version__
+from supervisor import __version__, words
+from supervisor.errors import SettingsError
 from supervisor.settings import PREFIX, Options, Settings, variable_name, variables
-from supervisor.values import split_list
+from supervisor.tools.commands import COMMANDS
 
 _HELP = r"""The Supervisor: the process in front of a Calculator on the Buldozer platform.
 
 usage: supervisor --bin PROGRAM [--args A,B,C]...
-       supervisor demo
-       supervisor --help | --version
+       supervisor -- PROGRAM [ARG]...
+       supervisor COMMAND [OPTION]... [-- PROGRAM [ARG]...]
+       supervisor [COMMAND] --help | --version
 
 It registers itself in Consul, reads from Consul KV which Kafka topics this workspace reads and writes, starts the
 Calculator, gives it one line on STDIN for each record, sends each line of its STDOUT as a JSON dataframe, logs its
@@ -24,11 +26,12 @@ options:
   --args A,B,C    its arguments, separated by commas; \, is a comma and \\ a backslash, before anything else a backslash
                   is itself; a,,b has an empty argument in the middle; may be given several times
                   Both take the next word as their value whatever it looks like: --args -jar,app.jar
+  -- PROGRAM ARG  the same without commas, and the last of the options
   --help          this text
   --version       the version
 
-commands:
-  demo            the whole system on librdkafka's mock cluster, in under a minute, nothing else needed
+commands (the first word; each has a --help of its own):
+{commands}
 
 example:
   NODE_ID=w1 KAFKA_DSN=localhost:9092 supervisor --bin python3 --args main.py,model.bin
@@ -50,34 +53,23 @@ class Shown(Exception):  # noqa: N818 - not an error: what was asked for is a te
 def parse(argv: Sequence[str]) -> Options:
     """Read the options; problems are kept for ``Settings.load``, which reports all at once.
 
-    Not argparse: it takes the ``-jar,app.jar`` of ``--args -jar,app.jar`` for an option, and images are deployed so.
     Raises Shown with the text of --help or --version.
     """
-    program: str | None = None
-    args: list[str] = []
-    problems: list[str] = []
-    words = iter(argv)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name in ("--bin", "--args"):
-            given = value if equals else next(words, None)
-            if given is None:
-                problems.append(
-                    f"{name}: met without a value; expected {'a program' if name == '--bin' else 'arguments'}"
-                )
-            elif name == "--args":
-                args.extend(split_list(given))
-            elif not given:
-                problems.append("--bin: met ''; expected a program")
-            else:
-                program = given
-        elif word in ("--help", "-h"):
-            raise Shown(help_text())
-        elif word == "--version":
-            raise Shown(f"supervisor {__version__}\n")
-        else:
-            problems.append(f"command line: met {word!r}; expected --bin, --args, --help, --version or demo")
-    return Options(program=program, args=tuple(args), problems=tuple(problems))
+    found = words.parse(argv, {"--version": ""}, program=True)
+    if found.help_asked:
+        raise Shown(help_text())
+    if "--version" in found.given:
+        raise Shown(f"supervisor {__version__}\n")
+    problems = [f"command line: met {word!r}; {_no_command(word, argv)}" for word in found.operands]
+    return Options(program=found.program, args=tuple(found.args), problems=(*found.problems, *problems))
+
+
+def _no_command(word: str, argv: Sequence[str]) -> str:
+    if word in COMMANDS:
+        return "a command is the first word"
+    if word == argv[0]:
+        return words.suggestion(word, [*COMMANDS, "--bin", "--args", "--", "--help", "--version"])
+    return "expected --bin, --args, --, --help or --version"
 
 
 def help_text() -> str:
@@ -86,12 +78,16 @@ def help_text() -> str:
     for field, variable in variables():
         kv = " [KV]" if variable.kv else ""
         rows.append(f"  {variable_name(field):30} {variable.shown_default:31} {variable.meaning}{kv}")
-    return _HELP.replace("{prefix}", PREFIX).replace("{variables}", "\n".join(rows))
+    commands = "\n".join(f"  {name:15} {summary}" for name, (_, summary) in COMMANDS.items())
+    return _HELP.replace("{commands}", commands).replace("{prefix}", PREFIX).replace("{variables}", "\n".join(rows))
 
 
 def settings_from(argv: Sequence[str], environ: dict[str, str]) -> Settings:
     """Options and environment as Settings; SettingsError with every problem."""
-    return Settings.load(environ, parse(argv))
+    options = parse(argv)
+    if options.problems and not argv[0].startswith("-"):
+        raise SettingsError(options.problems)  # a command was meant, and what a run needs does not matter
+    return Settings.load(environ, options)
 
 
 def complain(problems: Sequence[str]) -> None:

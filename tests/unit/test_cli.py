@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 
 from supervisor import cli
 from supervisor.settings import variable_name, variables
+from supervisor.tools.commands import COMMANDS
 
 
 def run(*argv: str, code: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
@@ -36,6 +38,7 @@ def run(*argv: str, code: str = "", **environ: str) -> subprocess.CompletedProce
         (["--args", "a", "--args", "b,c", "--args", ""], None, ("a", "b", "c")),
         (["--args", r"a\,b", "--args=k=v"], None, ("a,b", "k=v")),
         (["--bin", "a", "--bin", "b"], "b", ()),
+        (["--", "java", "-jar", "a,b.jar", "--help", "--"], "java", ("-jar", "a,b.jar", "--help", "--")),
     ],
 )
 def test_options_take_their_next_word_whatever_it_looks_like(
@@ -52,8 +55,13 @@ def test_options_take_their_next_word_whatever_it_looks_like(
         (["--bin"], "--bin: met without a value; expected a program"),
         (["--args"], "--args: met without a value"),
         (["--bin="], "--bin: met ''"),
-        (["--frob"], "command line: met '--frob'"),
-        (["local"], "command line: met 'local'"),
+        (["--frob"], "command line: met '--frob'; expected --bin, --args, --version, --help or --"),
+        (["--bni=x"], "command line: met '--bni=x'; did you mean '--bin'?"),
+        (["local"], "command line: met 'local'; expected demo, "),
+        (["dmo"], "command line: met 'dmo'; did you mean 'demo'?"),
+        (["--bin", "x", "demo"], "command line: met 'demo'; a command is the first word"),
+        (["--"], "--: met without a program behind it"),
+        (["--bin", "x", "--", "y"], "command line: met both -- and --bin or --args"),
     ],
 )
 def test_what_is_not_understood_is_named(argv: list[str], problem: str) -> None:
@@ -111,3 +119,69 @@ def test_a_stop_signal_works_before_the_daemon_runs(name: str) -> None:
     )
     result = run(code=code)
     assert (result.returncode, result.stdout) == (0, "")
+
+
+def test_a_wrong_first_word_is_all_that_is_told() -> None:
+    """A command was meant: what a run would need is no help."""
+    result = run("demoo")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "supervisor: command line: met 'demoo'; did you mean 'demo'?\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_manual_and_refuses_what_it_does_not_know(name: str) -> None:
+    """The manual fits 80 columns and says the statuses; wrong use is 2, on STDERR, with the way to the manual."""
+    shown = run(name, "--help", KAFKA_DSN="no address!")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith(f"usage: supervisor {name}")
+    assert "exit status: 0" in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    wrong = run(name, "--helpp", "what")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    first, *_, last = wrong.stderr.splitlines()
+    assert first == f"supervisor {name}: command line: met '--helpp'; did you mean '--help'?"
+    assert last == f"supervisor {name}: 'supervisor {name} --help' says how it is used"
+
+
+FAKE = """
+import sys, types
+from supervisor.tools import commands
+fake = types.ModuleType("fake"); fake.HELP = ""; sys.modules["fake"] = fake
+commands.COMMANDS["fake"] = ("fake", "")
+def main(words):
+    {body}
+fake.main = main
+sys.exit(commands.main(["fake"]))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_ends_a_command_as_any_program_and_closes_what_is_open(name: str) -> None:
+    """A shell shows it as 128 and the signal's number; there is no traceback."""
+    body = f"""
+    import os, signal, time
+    try:
+        os.kill(os.getpid(), signal.{name}); time.sleep(20)
+    finally:
+        print("closed", flush=True)"""
+    result = run(code=FAKE.format(body=body))
+    assert (-result.returncode, result.stdout, result.stderr) == (signal.Signals[name], "closed\n", "")
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_command_whose_reader_has_enough_ends_quietly(lines: int) -> None:
+    """As SIGPIPE ends any program; also where STDOUT is written at the end alone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    body = f"print('x\\n' * {lines}, end=''); return 0"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", FAKE.format(body=body)],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=30,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (-done.returncode, done.stderr) == (signal.SIGPIPE, b"")
