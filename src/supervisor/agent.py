@@ -1,12 +1,10 @@
-"""The Consul agent, as far as the Supervisor needs it; the only importer of ``consul``.
+"""The Consul agent, as far as the Supervisor needs it, and what its answers mean.
 
-python-consul2's synchronous HTTP client runs in daemon threads of our own. ``concurrent.futures`` joins its threads
-when the interpreter exits, so that a blocking query in flight would hold the exit for half a minute; a daemon thread is
+python-consul2's synchronous HTTP client (``consul_http``) runs in daemon threads of our own. They import it too: the
+rest of the start does not wait for that, and no other command loads it. ``concurrent.futures`` joins its threads when
+the interpreter exits, so that a blocking query in flight would hold the exit for half a minute; a daemon thread is
 left. There is one thread for blocking queries, one for other KV requests, which Consul's servers answer, and one for
 what the agent answers by itself: a heartbeat never waits behind a blocking query or a cluster without a leader.
-
-Only the library's HTTP layer is used: its ``Consul`` class lets CONSUL_HTTP_ADDR and others overrule the arguments, and
-its ``service.register`` takes one check.
 """
 
 from __future__ import annotations
@@ -14,27 +12,23 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import queue
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import requests
 import structlog
-import urllib3
-from consul.base import Response
-from consul.std import HTTPClient
 from pydantic import SecretStr
 
-from supervisor.errors import AgentRefusedError, AgentUnavailableError
+from supervisor.errors import AgentRefusedError, AgentSilentError, AgentUnavailableError
 from supervisor.settings import Settings
 from supervisor.values import ConsulAddress
+
+if TYPE_CHECKING:
+    from supervisor.consul_http import Answer, ConsulHttp
 
 log = structlog.get_logger("supervisor.agent")
 
@@ -47,12 +41,6 @@ KV_TIMEOUT_S: Final = 10.0
 # Beyond the sum of a request's own timeouts: name resolution and answers that come byte by byte are not in it.
 OVERALL_MARGIN_S: Final = 3.0
 MAX_SHOWN_CHARACTERS: Final = 200
-MAX_ANSWER_BYTES: Final = 4 << 20
-"""An answer is parsed on the loop; the agent's own limit is 512 KiB for a value, and a directory has a dozen."""
-
-_KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 3), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 3))
-"""A blocking query of a peer that vanished without a word ends after 6 s, not at its own deadline."""
-
 _TOKEN_VARIABLES: Final = "CONSUL_HTTP_TOKEN or CONSUL_HTTP_TOKEN_FILE"  # noqa: S105 - their names
 
 
@@ -92,7 +80,6 @@ class ConsulAgent:
         self._silent: set[str] = set()
         if self._address.scheme == "https" and not settings.consul_http_ssl_verify:
             log.warning("the Consul agent's certificate is not checked", because="CONSUL_HTTP_SSL_VERIFY is false")
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
     async def kv_directory(self, index: int, wait_s: float) -> KvDirectory:
         """Read the whole directory; with ``index`` above 0 as a blocking query, for at most about ``wait_s``."""
@@ -103,7 +90,7 @@ class ConsulAgent:
             params += [("index", str(index)), ("wait", f"{max(1, round(wait_s * 1000))}ms")]
             timeout_s += wait_s + wait_s / 16  # the agent adds up to a sixteenth, against thundering herds
         path = f"/v1/kv/{self._settings.kv_directory}/"
-        response = await self._request("watch" if index > 0 else "kv", "get", path, params, timeout_s, asked)
+        response = await self._request("watch" if index > 0 else "kv", path, params, timeout_s, asked)
         if response.code != 404:
             self._check(response, asked)
         return self._kv_directory_of(response, asked)
@@ -113,7 +100,7 @@ class ConsulAgent:
         asked = f"write the key '{self._settings.kv_directory}/{key}'"
         path = f"/v1/kv/{self._settings.kv_directory}/{key}"
         params = [("cas", str(modify_index)), *self._datacenter()]
-        response = await self._request("kv", "put", path, params, self._kv_timeout_s, asked, value)
+        response = await self._request("kv", path, params, self._kv_timeout_s, asked, value)
         self._check(response, asked)
         if response.body.strip() not in ("true", "false"):
             raise self._no_agent(response, asked)
@@ -161,7 +148,7 @@ class ConsulAgent:
         *,
         unknown_is_fine: bool = False,
     ) -> None:
-        response = await self._request("local", "put", path, params or [], self._local_timeout_s, asked, body)
+        response = await self._request("local", path, params or [], self._local_timeout_s, asked, body)
         if not (unknown_is_fine and response.code == 404):
             self._check(response, asked)
             if response.body.strip():  # an agent says nothing when it has done such a thing; a portal says 200 to all
@@ -170,31 +157,33 @@ class ConsulAgent:
     async def _request(  # noqa: PLR0917 - private, and each is needed
         self,
         lane: str,
-        method: str,
         path: str,
         params: list[tuple[str, str]],
         timeout_s: float,
         asked: str,
         body: str | None = None,
-    ) -> Response:
-        def work(http: HTTPClient) -> Response:
-            http.timeout = (CONNECT_TIMEOUT_S, timeout_s)
+    ) -> Answer:
+        timeouts_s = (CONNECT_TIMEOUT_S, timeout_s)
+
+        def work(http: ConsulHttp) -> Answer:
             token = self._token.read()
             headers = {"X-Consul-Token": token} if token else {}
-            more = {} if body is None else {"data": body.encode()}
-            return getattr(http, method)(lambda response: response, path, params=params, headers=headers, **more)
+            if body is None:
+                return http.get(path, params, headers, timeouts_s)
+            return http.put(path, params, headers, timeouts_s, body)
 
         thread = self._lane(lane)
         asked_of = _asked_of(lane)
         try:
             response = await thread.call(work, CONNECT_TIMEOUT_S + timeout_s + OVERALL_MARGIN_S)
-        except (TimeoutError, requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+        except (TimeoutError, AgentSilentError) as error:
             self.errors_total += 1
             self._silent.add(asked_of)
             if isinstance(error, TimeoutError) and self._lanes.get(lane) is thread:
                 # An answer that comes byte by byte: each byte begins the socket's own timeout anew.
                 self._lanes.pop(lane).cut()
-            raise self._no_answer(asked, _reason(error)) from None
+            reason = str(error) if isinstance(error, AgentSilentError) else "no answer in time"
+            raise self._no_answer(asked, reason) from None
         except AgentRefusedError:
             self.errors_total += 1
             raise
@@ -218,7 +207,7 @@ class ConsulAgent:
 
     def _lane(self, name: str) -> _Lane:
         if name not in self._lanes:
-            self._lanes[name] = _Lane(f"consul-{name}", lambda: _http_client(self._settings))
+            self._lanes[name] = _Lane(f"consul-{name}", lambda: _consul_http(self._settings))
         return self._lanes[name]
 
     def _datacenter(self) -> list[tuple[str, str]]:
@@ -230,7 +219,7 @@ class ConsulAgent:
             " check CONSUL_DSN and that the agent runs"
         )
 
-    def _check(self, response: Response, asked: str) -> None:
+    def _check(self, response: Answer, asked: str) -> None:
         """Raise what an answer other than success means."""
         if 200 <= response.code < 300:
             return
@@ -245,14 +234,14 @@ class ConsulAgent:
             raise AgentRefusedError(f"{met}; the agent does not know it")
         raise AgentRefusedError(f"{met}; check CONSUL_DSN and the agent's log")
 
-    def _no_agent(self, response: Response, asked: str) -> AgentRefusedError:
+    def _no_agent(self, response: Answer, asked: str) -> AgentRefusedError:
         self.errors_total += 1
         return AgentRefusedError(
             f"{_shown(self._address)} answered {response.code} as no Consul agent does, when asked to {asked};"
             " check CONSUL_DSN"
         )
 
-    def _kv_directory_of(self, response: Response, asked: str) -> KvDirectory:
+    def _kv_directory_of(self, response: Answer, asked: str) -> KvDirectory:
         prefix = f"{self._settings.kv_directory}/"
         try:
             index = int(response.headers["X-Consul-Index"])
@@ -340,15 +329,15 @@ class _Token:
 class _Lane:
     """One daemon thread with one HTTP session; does one call after the other."""
 
-    def __init__(self, name: str, make_http: Callable[[], HTTPClient]) -> None:
-        self._calls: queue.SimpleQueue[tuple[Callable[[HTTPClient], Any], asyncio.Future[Any]] | None] = (
+    def __init__(self, name: str, make_http: Callable[[], ConsulHttp]) -> None:
+        self._calls: queue.SimpleQueue[tuple[Callable[[ConsulHttp], Any], asyncio.Future[Any]] | None] = (
             queue.SimpleQueue()
         )
         self.busy = False
-        self._http: HTTPClient | None = None
+        self._http: ConsulHttp | None = None
         threading.Thread(target=self._run, args=(make_http,), name=name, daemon=True).start()
 
-    async def call(self, work: Callable[[HTTPClient], T], bound_s: float) -> T:
+    async def call(self, work: Callable[[ConsulHttp], T], bound_s: float) -> T:
         """Return what ``work`` returns; TimeoutError after ``bound_s``, the wait for earlier calls included."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._calls.put((work, future))
@@ -362,10 +351,9 @@ class _Lane:
         """Close, and take the connections away from the call that is stuck in one of them."""
         self.close()
         if self._http is not None:
-            for adapter in self._http.session.adapters.values():
-                adapter.cut()
+            self._http.cut()
 
-    def _run(self, make_http: Callable[[], HTTPClient]) -> None:
+    def _run(self, make_http: Callable[[], ConsulHttp]) -> None:
         while (call := self._calls.get()) is not None:
             work, future = call
             if future.cancelled():
@@ -385,7 +373,7 @@ class _Lane:
             except RuntimeError:
                 break  # the loop is closed: nobody waits any more
         if self._http is not None:
-            self._http.session.close()
+            self._http.close()
 
 
 def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
@@ -397,117 +385,21 @@ def _settle(future: asyncio.Future[Any], result: object, error: BaseException | 
         future.set_result(result)
 
 
-def _http_client(settings: Settings) -> HTTPClient:
-    address = settings.consul_dsn
-    cert = (settings.consul_client_cert, settings.consul_client_key) if settings.consul_client_cert else None
-    verify: bool | str = False
-    if settings.consul_http_ssl_verify:
-        # The system's authorities, as other Consul tools do, rather than the list that comes with requests.
-        verify = settings.consul_cacert or ssl.get_default_verify_paths().cafile or True
-    if address.scheme == "unix":
-        http = HTTPClient("localhost", 80, "http")
-    else:
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        http = HTTPClient(host, address.port, address.scheme, verify, cert)
-    http.session.adapters.clear()
-    http.session.mount(f"{http.scheme}://", _Adapter(address.socket_path if address.scheme == "unix" else None))
-    # An agent is a neighbour: proxies and .netrc, which may be there for the Calculator, do not concern it.
-    http.session.trust_env = False
-    # requests would carry the token along to wherever a redirect points.
-    http.session.max_redirects = 0
-    return http
+def _consul_http(settings: Settings) -> ConsulHttp:
+    from supervisor.consul_http import ConsulHttp  # noqa: PLC0415 - late on purpose, as said above
 
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """HTTP, over a unix socket if one is given; answers are bounded, and connections can be cut by another thread."""
-
-    def __init__(self, socket_path: str | None) -> None:
-        self._socket_path = socket_path
-        self._socket: socket.socket | None = None  # a lane does one call at a time
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        options = [*urllib3.connection.HTTPConnection.default_socket_options]
-        options += [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-        options += [(socket.IPPROTO_TCP, name, value) for name, value in _KEEPALIVE]
-        super().init_poolmanager(*args, **kwargs, socket_options=options)
-        adapter, socket_path = self, self._socket_path
-
-        class Connection(urllib3.connection.HTTPConnection):
-            def connect(self) -> None:
-                if socket_path is None:
-                    super().connect()
-                else:
-                    self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                    self.sock.settimeout(CONNECT_TIMEOUT_S)
-                    try:
-                        self.sock.connect(socket_path)
-                    except OSError as error:
-                        raise urllib3.exceptions.NewConnectionError(self, os.strerror(error.errno or 0)) from error
-                adapter._socket = self.sock
-
-        class TlsConnection(urllib3.connection.HTTPSConnection):
-            def connect(self) -> None:
-                super().connect()
-                adapter._socket = self.sock
-
-        class Pool(urllib3.HTTPConnectionPool):
-            ConnectionCls = Connection
-
-        class TlsPool(urllib3.HTTPSConnectionPool):
-            ConnectionCls = TlsConnection
-
-        self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": TlsPool}
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        kwargs["stream"] = True
-        response = super().send(request, *args, **kwargs)
-        body = bytearray()
-        for chunk in response.iter_content(64 << 10):
-            body += chunk
-            if len(body) > MAX_ANSWER_BYTES:
-                response.close()
-                raise AgentRefusedError(
-                    f"the Consul agent's answer is over {MAX_ANSWER_BYTES >> 20} MiB;"
-                    " check CONSUL_DSN, and CONSUL_DIR for what does not belong there"
-                )
-        response._content = bytes(body)  # noqa: SLF001 - where requests keeps what it has read
-        return response
-
-    def cut(self) -> None:
-        """Shut the connection down: a read that waits in it returns."""
-        if self._socket is not None:
-            with suppress(OSError):
-                # Not the TLS socket's own: that takes the session away from under the thread that reads.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+    return ConsulHttp(
+        settings.consul_dsn,
+        cert=(settings.consul_client_cert, settings.consul_client_key) if settings.consul_client_cert else None,
+        verify=(settings.consul_cacert or True) if settings.consul_http_ssl_verify else False,
+        connect_timeout_s=CONNECT_TIMEOUT_S,
+    )
 
 
 def _shown(address: ConsulAddress) -> str:
     if address.scheme == "unix":
         return address.socket_path
     return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
-
-
-def _reason(error: BaseException) -> str:
-    """Say in a few words why there was no answer; the library's own message has the URL in it."""
-    cause: Any = error
-    seen = 0
-    while cause is not None and seen < 10:
-        if isinstance(cause, requests.exceptions.TooManyRedirects):
-            return "it redirects, which no agent does"
-        if isinstance(cause, (requests.exceptions.Timeout, TimeoutError)):
-            return "no answer in time"
-        if isinstance(cause, ssl.SSLError):
-            what = getattr(cause, "verify_message", "") or str(cause.reason or "handshake failed").lower()
-            return f"TLS failed ({what}; see CONSUL_CACERT, CONSUL_CLIENT_CERT and whether the agent speaks TLS)"
-        if isinstance(cause, socket.gaierror):
-            return "the host name cannot be resolved"
-        if isinstance(cause, OSError) and cause.errno is not None:
-            return os.strerror(cause.errno).lower()
-        nested = [arg for arg in cause.args if isinstance(arg, BaseException)]
-        cause = getattr(cause, "reason", None) or cause.__cause__ or cause.__context__ or next(iter(nested), None)
-        seen += 1
-    return "the connection broke"
 
 
 def _own_address(agent: ConsulAddress) -> str:

@@ -52,6 +52,10 @@ class AgentRefusedError(AgentError):
     """The agent understood and refused (403, 404, bad request): trying again as it is does not help."""
 
 
+class AgentSilentError(SupervisorError):
+    """A request to the agent had no answer; the text is the reason in a few words."""
+
+
 class RouteError(SupervisorError):
     """The KV directory holds a configuration that cannot be put in force; ``problems`` has one line for each."""
 

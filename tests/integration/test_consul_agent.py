@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import pytest
 
-from supervisor.agent import ConsulAgent, _Adapter
+from supervisor.agent import ConsulAgent
 from supervisor.errors import AgentError, AgentRefusedError, AgentUnavailableError
 from supervisor.settings import Options, Settings
 from tests.services.agent import Agent, Consul
@@ -125,7 +125,7 @@ def test_a_blocking_query_in_flight_does_not_hold_the_exit(consul: Consul) -> No
     """The process is gone long before the query would be answered."""
     program = f"""
 import asyncio
-from supervisor.agent import ConsulAgent, _Adapter
+from supervisor.agent import ConsulAgent
 from supervisor.settings import Options, Settings
 settings = Settings.load({{"NODE_ID": "x", "KAFKA_DSN": "h:1", "CONSUL_DSN": "{consul.dsn}"}}, Options(program="cat"))
 async def main():
@@ -331,7 +331,7 @@ def test_a_tls_answer_that_never_ends_can_be_cut(certificates: Path) -> None:
         async def main() -> None:
             agent = ConsulAgent(settings_for(f"https://{dsn}", CONSUL_HTTP_SSL_VERIFY="false"), kv_timeout_s=20.0)
             query = asyncio.create_task(agent.kv_directory(0, 0))
-            while not any(adapter._socket for adapter in _adapters(agent)):
+            while not _socket_of(agent):
                 assert not query.done()
                 await asyncio.sleep(0.01)
             agent._lanes["kv"].cut()
@@ -342,9 +342,9 @@ def test_a_tls_answer_that_never_ends_can_be_cut(certificates: Path) -> None:
         asyncio.run(main())
 
 
-def _adapters(agent: ConsulAgent) -> list[_Adapter]:
+def _socket_of(agent: ConsulAgent) -> socket.socket | None:
     http = agent._lanes["kv"]._http if agent._lanes else None
-    return [adapter for adapter in http.session.adapters.values() if isinstance(adapter, _Adapter)] if http else []
+    return http._adapter._socket if http else None
 
 
 def test_an_agent_of_an_unknown_authority_is_not_trusted(certificates: Path) -> None:
