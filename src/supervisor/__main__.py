@@ -30,6 +30,7 @@ def main() -> int:
     try:
         receiver = signals.Receiver()
         settings = cli.settings_from(argv, dict(os.environ))
+        receiver.stop_on(settings.stop_signals)
     except cli.Shown as text:
         print(text, end="")
         return 0

@@ -54,7 +54,8 @@ _LEFT_BEHIND_MAX: Final = 3  # processes that could not be ended and live on: no
 class Run:
     """One process. The listener owns ``stdin_fd`` and ``stdout_fd``: our ends, non-blocking, 1 MiB where allowed.
 
-    ``terminate_sent``: our SIGTERM or SIGKILL came before its end, or it was left behind at the end of its grace.
+    ``end_asked``: its end was asked for before it came, so that nothing of how it ends is its failure or a record's.
+    ``terminate_sent``: a SIGTERM or SIGKILL for that came before, or it was left behind at the end of its grace.
     """
 
     number: int
@@ -62,6 +63,7 @@ class Run:
     stdin_fd: int
     stdout_fd: int
     started_s: float = field(default_factory=time.monotonic)
+    end_asked: bool = False
     terminate_sent: bool = False
 
 
@@ -330,7 +332,7 @@ class Calculator:
             await stderr.finish(_STDERR_REST_S if ended.done() else 0.0)
             self.last_stderr_line = stderr.last_line
         lasted_s = round(time.monotonic() - run.started_s, 3)
-        asked = self._ending is not None
+        asked = run.end_asked
         self._forget_run()
         self.last_exit = status
         log.info("calculator ended", pid=run.pid, run=run.number, status=str(status), lasted_s=lasted_s, asked=asked)
@@ -399,6 +401,8 @@ class Calculator:
             self._set_end(self._ending, at_once=at_once, grace_s=grace_s)
             return
         self._ending = ending = _Ending(terminate_at_s=math.inf, kill_at_s=math.inf)
+        if self._run is not None:
+            self._run.end_asked = True
         self.lifecycle.change(CalculatorState.STOPPING, why)
         try:
             close_stdin()

@@ -32,6 +32,7 @@ from supervisor.relay import Relay
 from supervisor.remedies import GENERAL
 from supervisor.resync import Resync
 from supervisor.settings import SECRET_VARIABLES, Settings
+from supervisor.signal_names import signal_name
 from supervisor.signals import Receiver
 from supervisor.standstill import LastRise, Standstill
 from supervisor.states import DAEMON, DaemonState, Lifecycle
@@ -74,11 +75,11 @@ class Daemon:
         self._unproducible_rise = LastRise()
         self._hints = Hints()
         self._agent = ConsulAgent(settings)
-        self._resync = Resync(self._agent, settings, self._relay.adopt)
+        self._resync = Resync(self._agent, settings, self._relay.adopt, self._relay.restart_run)
         self._registration = Registration(self._agent, settings, self._reports)
 
     async def run(self) -> int:
-        """Until SIGTERM or SIGINT; raise SupervisorError when it cannot start."""
+        """Until a signal of STOP_SIGNALS; raise SupervisorError when it cannot start."""
         loop = asyncio.get_running_loop()
         self._signals.give_to(lambda signum: loop.call_soon_threadsafe(self._on_signal, signum))
         log.info("supervisor starts", version=self._version, node_id=self._settings.node_id, pid=os.getpid())
@@ -134,21 +135,23 @@ class Daemon:
             raise
 
     def _on_signal(self, signum: int) -> None:
-        if signum in (signal.SIGTERM, signal.SIGINT):
+        if signum in self._settings.stop_signals:
             self._on_stop_signal(signum)
         elif signum == signal.SIGHUP:
             self._resync.look_now()
+            if self._settings.reload_signal is not None:
+                self._calculator.forward(self._settings.reload_signal)
         else:
             self._calculator.forward(signum)
 
     def _on_stop_signal(self, signum: int) -> None:
         if self._stop_asked.is_set():
-            log.warning("asked to stop again: the grace is cut short", signal=signal.Signals(signum).name)
+            log.warning("asked to stop again: the grace is cut short", signal=signal_name(signum))
             self._grace_s = 0.0
             self._calculator.shorten_grace(0.0)
             self._relay.shorten_end()
             return
-        log.info("asked to stop", signal=signal.Signals(signum).name)
+        log.info("asked to stop", signal=signal_name(signum))
         self._stop_asked.set()
 
     async def _stop(self, tasks: dict[str, asyncio.Task[object]]) -> None:

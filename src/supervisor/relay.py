@@ -155,7 +155,7 @@ class Relay:
             if self._transactional and self._leaves_lines():
                 self._outlet.abort()
             again = self._inlet.detach(finished=finished)
-            if status.code != 0 and not (run.terminate_sent or self._fault_is_ours or broke_rule):
+            if status.code != 0 and not (run.end_asked or self._fault_is_ours or broke_rule):
                 self.poison.run_failed(self._inlet, incoming_of(self.route), status, self._settings)
         self._fault_is_ours = False
         self._close_held_stdin()
@@ -344,10 +344,20 @@ class Relay:
         if state is not self.lifecycle.state:
             self.lifecycle.change(state, f"route: {describe(route)}")
 
-    async def _finish_in_flight(self, why: str, *, fresh_run: bool) -> bool:
+    async def restart_run(self, why: str) -> None:
+        """Restart the Calculator between two records, if those in flight get done within ADOPTION_GRACEPERIOD."""
+        async with self._changing:
+            log.info("the calculator is restarted", why=why)
+            if self.lifecycle.state is RelayState.IDLE:
+                await self._restart_drained(why)
+                return
+            await self._finish_in_flight(why, fresh_run=True, new_ends=False)
+            self._resume()
+
+    async def _finish_in_flight(self, why: str, *, fresh_run: bool, new_ends: bool = True) -> bool:
         """Stop writing and wait for the records in flight; if they take long, restart the Calculator, return True.
 
-        ``fresh_run``: restart it in any case; the next run waits for new ends.
+        ``fresh_run``: restart it in any case; with ``new_ends`` the next run waits for them.
         """
         grace_s = self._settings.adoption_graceperiod_s
         self.lifecycle.change(RelayState.DRAINING, why)
@@ -363,7 +373,8 @@ class Relay:
             log.warning("records in flight were not done in time", grace_s=grace_s, **self._in_flight())
             in_time = self._inlet is None
         if fresh_run:
-            self._ends_in_place.clear()
+            if new_ends:
+                self._ends_in_place.clear()
             await self._restart_drained(why)
         elif not in_time:
             await self._restart_drained(f"{why}, and records in flight were not done within {grace_s:g} s")

@@ -168,10 +168,31 @@ class TokenBucket:
         return max(0.0, -self._tokens / self._rate_per_s)
 
 
+class RestartKey:
+    """Tells when `restart_calculator` asks for a restart: with a value that was not there at the look before.
+
+    The first look never does: the Calculator was started no earlier than this Supervisor. Nor does a key that is
+    deleted; a directory that is not there, which may come back as it was, changes nothing of what is remembered.
+    """
+
+    def __init__(self) -> None:
+        self._seen: bytes | None = None
+        self._looked = False
+
+    def asks(self, entries: Mapping[str, bytes] | None) -> bool:
+        """Look at a snapshot of the directory."""
+        value = self._seen if self._looked and entries is None else (entries or {}).get(route_.RESTART_CALCULATOR)
+        changed = self._looked and value is not None and value != self._seen
+        self._seen = value
+        self._looked = True
+        return changed
+
+
 class Resync:
     """Keeps the route in force the one of the KV directory while ``run`` runs.
 
     ``adopt`` puts a route in force (None: stops the streams) and raises SupervisorError if it could not.
+    ``restart(why)`` restarts the Calculator in order.
 
     ``route`` is the one in force, ``problems`` what is wrong with the one in the directory, ``agent_error`` why the
     directory cannot be read now and ``agent_error_since_s`` since when (monotonic). ``adopted_version`` is the last one
@@ -179,7 +200,11 @@ class Resync:
     """
 
     def __init__(
-        self, agent: ConsulAgent, settings: Settings, adopt: Callable[[Route | None], Awaitable[None]]
+        self,
+        agent: ConsulAgent,
+        settings: Settings,
+        adopt: Callable[[Route | None], Awaitable[None]],
+        restart: Callable[[str], Awaitable[None]],
     ) -> None:
         self.lifecycle = Lifecycle("route", ROUTE, RouteState.UNKNOWN, state_changed)
         self.route: Route | None = None
@@ -193,6 +218,8 @@ class Resync:
         self._directory = settings.kv_directory
         self._interval_s = settings.consul_resync_interval_s
         self._adopt_route = adopt
+        self._restart = restart
+        self._restart_key = RestartKey()
         self._looks = TokenBucket(LOOKS_PER_S, LOOKS_AT_ONCE, time.monotonic())
         self._look_asked = asyncio.Event()
         self._query: asyncio.Task[KvDirectory] | None = None
@@ -225,6 +252,9 @@ class Resync:
                 index = next_index(index, snapshot.index)
                 backoff.reset()
                 self._agent_answered()
+                # Behind what else changed: a run that is new for that is restarted once more, and no order is missed.
+                if self._restart_key.asks(snapshot.entries):
+                    await self._restart(f"the key {route_.RESTART_CALCULATOR} changed")
         finally:
             if self._query is not None:
                 self._query.cancel()

@@ -20,7 +20,10 @@ INCOMING_STREAM: Final = "incoming_stream"
 OUTGOING_STREAM: Final = "outgoing_stream"
 PAUSE_STREAM: Final = "pause_stream"
 MANAGERS_KEYS: Final = frozenset({DESIRED_VERSION, INCOMING_STREAM, OUTGOING_STREAM, PAUSE_STREAM})
-KNOWN_KEYS: Final = MANAGERS_KEYS | {ADOPTED_VERSION} | KV_KEYS.keys()
+RESTART_CALCULATOR: Final = "restart_calculator"
+"""Not of the route: a value other than the one before asks for a restart of the Calculator."""
+
+KNOWN_KEYS: Final = MANAGERS_KEYS | {ADOPTED_VERSION, RESTART_CALCULATOR} | KV_KEYS.keys()
 
 _TOPIC = re.compile(TOPIC_PATTERN, re.ASCII)
 
@@ -119,7 +122,7 @@ def adopted_version(entries: Mapping[str, bytes]) -> int:
 
 
 def _texts(entries: Mapping[str, bytes], problems: list[str]) -> Iterator[tuple[str, str]]:
-    for key in sorted(KNOWN_KEYS & entries.keys()):
+    for key in sorted((KNOWN_KEYS - {RESTART_CALCULATOR}) & entries.keys()):
         try:
             yield key, entries[key].decode("utf-8")
         except UnicodeDecodeError:

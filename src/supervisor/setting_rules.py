@@ -7,6 +7,7 @@ for the KV directory. A setting whose text could not be read is in no rule: that
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,7 +39,10 @@ def unpaired(stated: Stated) -> Iterator[str]:
 
 
 def contradictions(stated: Stated) -> Iterator[str]:
-    """Of the settings of connections: each problem, one line."""
+    """Of the settings that stand in the environment alone: each problem, one line."""
+    if signal.SIGHUP in stated.values.get("stop_signals", ()) and stated.values.get("reload_signal") is not None:
+        names = stated.names["reload_signal"], stated.names["stop_signals"]
+        yield f"{names[0]}: has no effect where HUP stops; expected {names[1]} without HUP"
     if "kafka_security_protocol" in stated.values:
         yield from _of_protocol(stated, stated.values["kafka_security_protocol"] or "plaintext")
     if {"kafka_sasl_password", "kafka_sasl_password_file"} <= stated.given:

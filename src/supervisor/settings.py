@@ -28,7 +28,7 @@ from pydantic import (
     create_model,
 )
 
-from supervisor import setting_rules, values
+from supervisor import setting_rules, signal_names, values
 from supervisor.errors import SettingsError
 from supervisor.setting_rules import Stated
 from supervisor.values import ConsulAddress
@@ -304,6 +304,16 @@ class Settings(BaseModel):
     ]
     restart_backoff_max_s: Annotated[
         PositiveDuration, Variable("longest delay between restarts of the Calculator", "30s")
+    ]
+    stop_signals: Annotated[
+        frozenset[int],
+        Variable("signals that ask for an orderly stop, separated by commas; TERM is always one", "TERM,INT"),
+        BeforeValidator(signal_names.stop_signals),
+    ]
+    reload_signal: Annotated[
+        int | None,
+        Variable("signal that the Calculator gets when the Supervisor gets HUP", unset="off"),
+        BeforeValidator(signal_names.reload_signal),
     ]
     kafka_options: Annotated[
         dict[str, str],

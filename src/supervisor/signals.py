@@ -24,18 +24,28 @@ def let_go() -> None:
 
 
 class Receiver:
-    """The thread that takes the signals. Until ``give_to``, SIGTERM and SIGINT end the process with status 0.
+    """The thread that takes the signals. Until ``give_to``, those that stop end the process with status 0.
 
-    To be made before there is another thread, because threads inherit what is blocked.
+    Which those are is known when the settings are: until ``stop_on`` it is SIGTERM and SIGINT, and others are kept for
+    it. To be made before there is another thread, because threads inherit what is blocked.
     """
 
     def __init__(self) -> None:
         self._taker: Callable[[int], object] | None = None
+        self._stops = frozenset({signal.SIGTERM, signal.SIGINT}) | frozenset[int]()
+        self._came_early: set[int] = set()
         self._lock = threading.Lock()
         # A handler that Python did not set, faulthandler's or a sanitizer's, is left at its work.
         self._taken = {number for number in _TAKEN if signal.getsignal(number) is not None}
         signal.pthread_sigmask(signal.SIG_SETMASK, self._taken)
         threading.Thread(target=self._run, name="signals", daemon=True).start()
+
+    def stop_on(self, numbers: frozenset[int]) -> None:
+        """From now on these stop; one of them may have come already."""
+        with self._lock:
+            self._stops = numbers
+            if self._came_early & numbers:
+                os._exit(0)  # nothing was started yet
 
     def give_to(self, taker: Callable[[int], object]) -> None:
         """From now on call this with each signal's number, on the thread of the receiver."""
@@ -52,5 +62,7 @@ class Receiver:
             with self._lock:
                 if self._taker is not None:
                     self._taker(signum)
-                elif signum in (signal.SIGTERM, signal.SIGINT):
+                elif signum in self._stops:
                     os._exit(0)  # nothing was started yet
+                else:
+                    self._came_early.add(signum)

@@ -55,7 +55,10 @@ class Workspace:
         self.agent = ConsulAgent(self.settings)
         self.adopted: list[Route | None] = []
         self.adoption: Callable[[Route | None], Awaitable[None]] | None = None
-        self.resync = Resync(self.agent, self.settings, self._adopt)
+        self.resync = Resync(self.agent, self.settings, self._adopt, self._restart)
+
+    async def _restart(self, why: str) -> None:
+        pytest.fail(f"nobody asked for a restart: {why}")
 
     async def _adopt(self, route: Route | None) -> None:
         if self.adoption is not None:

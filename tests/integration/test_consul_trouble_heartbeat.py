@@ -39,7 +39,10 @@ class Node:
             self.client, self.settings, lambda: REPORTS, ttl_s=self.ttl_s, heartbeat_s=heartbeat_s
         )
         self.adopted: list[Route | None] = []
-        self.resync = Resync(self.client, self.settings, self._adopt)
+        self.resync = Resync(self.client, self.settings, self._adopt, self._restart)
+
+    async def _restart(self, why: str) -> None:
+        pytest.fail(f"nobody asked for a restart: {why}")
 
     async def _adopt(self, route: Route | None) -> None:
         self.adopted.append(route)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+import pytest
+
 from supervisor.agent import ConsulAgent
 from supervisor.registration import HEARTBEAT_S
 from supervisor.resync import AGENT_BACKOFF_MAX_S, LOOKS_AT_ONCE, LOOKS_PER_S, Resync
@@ -71,7 +73,10 @@ class Watching:
         self.fake = fake
         self.client = ConsulAgent(settings)
         self.adopted: list[Route | None] = []
-        self.resync = Resync(self.client, settings, self._adopt)
+        self.resync = Resync(self.client, settings, self._adopt, self._restart)
+
+    async def _restart(self, why: str) -> None:
+        pytest.fail(f"nobody asked for a restart: {why}")
 
     async def _adopt(self, adopted: Route | None) -> None:
         self.adopted.append(adopted)

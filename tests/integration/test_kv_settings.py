@@ -388,6 +388,46 @@ def test_a_fresh_run_is_early_and_meets_the_new_ends_alone(kafka: Kafka, names: 
     assert [b'"late"' in (record.value or b"") for record in kafka.read(old, 1)] == [True]
 
 
+# Ends with status 1 at the end of its input, as a program that takes that for an error does.
+ENDS_WITH_AN_ERROR = """
+import sys
+for line in sys.stdin: print(line.rstrip("\\n") + "a", flush=True)
+sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize("mode", [("at-least-once", "demand"), ("exactly-once", "line")], ids="-".join)
+def test_the_key_restart_calculator_restarts_it_in_order(  # noqa: PLR0917 - fixtures
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start, mode: tuple[str, str]
+) -> None:
+    """In full flow: every line comes once, whatever status it ends with, and nothing counts as a failure."""
+    incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
+    manager.put("restart_calculator", "of a time before")
+    manager.route(incoming, outgoing)
+    environ = {"ADOPTION_GRACEPERIOD": "10s", "PROCESSING_GUARANTEE": mode[0], "ACK_MODE": mode[1]}
+    process = supervisor_process(("python3", "-c", ENDS_WITH_AN_ERROR), env=environ)
+    process.wait_ready()
+    with Flow(kafka, incoming).running() as flow:
+        process.wait_counter("outlet", "lines_delivered", 1)
+        manager.put("restart_calculator", "now")
+        process.wait_status(lambda status: status["restarts"] == 1, "a restart")
+        manager.put("restart_calculator", None)
+        manager.put("pause_stream", "true")
+        process.wait_status(lambda status: status["relay"] == "paused", "a pause, and no restart")
+        manager.put("restart_calculator", "now")
+        process.wait_status(lambda status: status["restarts"] == 2, "a restart while it is paused")
+        manager.put("pause_stream", "false")
+    kafka.wait_committed(names.group, incoming, flow.sent, deadline_s=30)
+    assert [frame.value for frame in persistence(outgoing).read(flow.sent)] == lines(flow.sent)
+    status = process.status()
+    assert (status["restarts"], status["calculator"]) == (2, "running")
+    said = {event["event"] for event in process.events if event.get("level") in {"warning", "error"}}
+    assert said <= {"librdkafka"}, said
+    ends = [event for event in process.events if event["event"] == "calculator ended"]
+    assert [(end["status"], end["asked"]) for end in ends] == [("exit status 1", True)] * 2
+    assert process.terminate() == 0
+
+
 def test_a_stop_in_the_middle_of_a_change_is_orderly(
     kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
 ) -> None:

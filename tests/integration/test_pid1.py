@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.signal_names import signal_name
 from tests.conftest import Names
 from tests.integration.conftest import PLACES
 from tests.services.processes import children, field, gone, mask, until
@@ -89,6 +90,41 @@ def _group(pid: int) -> int | None:
         return os.getpgid(pid)
     except ProcessLookupError:
         return None
+
+
+@both_places
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGRTMIN + 3, signal.SIGTERM])
+def test_the_signals_of_stop_signals_stop_in_order(lonely: Start, place: str, number: int) -> None:
+    """An image's STOPSIGNAL, and SIGTERM beside it, stop; what is not in the list any more is passed on."""
+    process = lonely(place, ("python3", "-c", LISTENING), env={"STOP_SIGNALS": "QUIT, sigrtmin+3"})
+    process.wait_log("calculator stderr", line="listening")
+    process.send(signal.SIGINT)
+    process.wait_log("calculator stderr", line=f"got {signal.SIGINT}")
+    process.send(number)
+    assert process.wait() == 0
+    asked = process.wait_log("asked to stop")
+    assert asked["signal"] == signal_name(number)
+    assert not [event for event in process.events if event.get("line") == f"got {number}"]
+
+
+@both_places
+def test_a_signal_of_stop_signals_works_from_the_first_instruction_on(lonely: Start, place: str) -> None:
+    """One that comes before the settings are read is kept until then."""
+    process = lonely(place, ("cat",), env={"STOP_SIGNALS": "QUIT", "HTTP_PORT": "0"})
+    until(lambda: _our_code_runs(process), "our code runs")
+    process.send(signal.SIGQUIT)
+    assert process.wait() == 0
+
+
+@both_places
+def test_a_hangup_reloads_the_calculator(lonely: Start, place: str) -> None:
+    """RELOAD_SIGNAL goes to it, HUP does not."""
+    process = lonely(place, ("python3", "-c", LISTENING), env={"RELOAD_SIGNAL": "usr1"})
+    process.wait_log("calculator stderr", line="listening")
+    process.send(signal.SIGHUP)
+    process.wait_log("calculator stderr", line=f"got {signal.SIGUSR1}")
+    assert process.terminate() == 0
+    assert not [event for event in process.events if event.get("line") == f"got {signal.SIGHUP}"]
 
 
 class _Agent(BaseHTTPRequestHandler):

@@ -21,7 +21,7 @@ from .topics import Kafka
 
 _SETTINGS = (
     "BDZ_", "KAFKA_", "CONSUL_", "LOG_", "HTTP_", "ACK_", "FEED_", "MAX_", "NODE_ID", "PROGRAM", "OUTPUT_JSON",
-    "INPUT_NEWLINES", "DEAD_", "POISON_", "PROPAGATE_"
+    "INPUT_NEWLINES", "DEAD_", "POISON_", "PROPAGATE_", "STOP_", "RELOAD_"
 )  # fmt: skip
 
 

@@ -115,8 +115,11 @@ class Follower:
     def __init__(self, agent: Agent, refusals: int = 0) -> None:
         self.in_force: Route | None = None
         self._refusals = refusals
-        self.resync = Resync(cast("ConsulAgent", agent), SETTINGS, self._adopt)
+        self.resync = Resync(cast("ConsulAgent", agent), SETTINGS, self._adopt, self._restart)
         self.running = asyncio.create_task(self.resync.run())
+
+    async def _restart(self, why: str) -> None:
+        pytest.fail(f"nobody asked for a restart: {why}")
 
     async def _adopt(self, route: Route | None) -> None:
         await asyncio.sleep(0)

@@ -18,6 +18,7 @@ from supervisor.resync import (
     SETTLE_S,
     Action,
     Decision,
+    RestartKey,
     Settling,
     TokenBucket,
     next_index,
@@ -319,6 +320,29 @@ def test_settings_that_change_or_go_are_adopted_under_the_same_version() -> None
     assert decide(OLD | {"ack_mode": b"line"}, OLD_ROUTE) == Decision(Action.ADOPT, with_mode)
     assert decide(OLD | {"ack_mode": b"line"}, with_mode).action is Action.NOTHING
     assert decide(OLD, with_mode) == Decision(Action.ADOPT, OLD_ROUTE)
+
+
+def test_a_restart_is_asked_for_by_another_value_of_its_key() -> None:
+    """Not by the first look, a key that goes, or a directory that is away for a while."""
+    key = RestartKey()
+    looks: list[tuple[dict[str, bytes] | None, bool]] = [
+        ({"restart_calculator": b"1"}, False),
+        ({"restart_calculator": b"1", "pause_stream": b"true"}, False),
+        ({"restart_calculator": b"\xff"}, True),
+        (None, False),
+        ({"restart_calculator": b"\xff"}, False),
+        ({"restart_calculator": b""}, True),
+        (OLD, False),
+        ({"restart_calculator": b""}, True),
+    ]
+    assert [key.asks(entries) for entries, _ in looks] == [asked for _, asked in looks]
+    fresh = RestartKey()
+    assert [fresh.asks(entries) for entries in (None, {"restart_calculator": b"1"})] == [False, True]
+
+
+def test_the_key_for_a_restart_is_not_part_of_a_route() -> None:
+    """Whatever its bytes are: it neither changes the route in force nor has it refused."""
+    assert decide(OLD | {"restart_calculator": b"\xff"}, OLD_ROUTE) == Decision(Action.NOTHING, OLD_ROUTE)
 
 
 def test_settings_alone_are_no_route() -> None:

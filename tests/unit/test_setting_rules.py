@@ -137,3 +137,10 @@ def test_what_is_shown_as_in_force_is_what_the_directory_may_say() -> None:
     settings = Settings.load({**REQUIRED, "RESTART_BACKOFF_MAX": "7s"}, CAT)
     assert set(settings.kv_in_force()) == set(KV_KEYS)
     assert "restart_backoff_max" not in KV_KEYS
+
+
+def test_a_hangup_cannot_both_stop_and_reload() -> None:
+    """Under the names that were written."""
+    (problem,) = problems_of({"STOP_SIGNALS": "sighup", "BDZ_RELOAD_SIGNAL": "USR1"})
+    assert problem == "BDZ_RELOAD_SIGNAL: has no effect where HUP stops; expected STOP_SIGNALS without HUP"
+    assert problems_of({"STOP_SIGNALS": "HUP", "RELOAD_SIGNAL": "off"}) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,8 @@ def test_defaults_are_those_of_the_manual() -> None:
         "max_line_bytes": 900_000,
         "input_newlines": "space",
         "restart_backoff_max_s": 30.0,
+        "stop_signals": {signal.SIGTERM, signal.SIGINT},
+        "reload_signal": None,
         "kafka_options": {},
         "kafka_auto_offset_reset": "earliest",
         "kafka_security_protocol": None,

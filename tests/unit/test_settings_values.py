@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor import values
+from supervisor import signal_names, values
 from supervisor.values import ConsulAddress
 
 
@@ -187,3 +189,40 @@ def test_properties_the_supervisor_owns_are_refused(name: str) -> None:
     """With the reason, or the variable that sets them."""
     with pytest.raises(ValueError, match=rf"{name} belongs to the Supervisor, leave it out: \w+"):
         values.kafka_options(f"{name}=x")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("TERM", signal.SIGTERM),
+        ("sigquit", signal.SIGQUIT),
+        (" rtmin+3 ", signal.SIGRTMIN + 3),
+        ("SIGRTMIN", signal.SIGRTMIN),
+        ("RTMAX-1", signal.SIGRTMAX - 1),
+        ("37", 37),
+    ],
+)
+def test_a_signal_is_read(text: str, number: int) -> None:
+    """With and without SIG, in any case, relative to the real-time ones, and as Docker's number; and back."""
+    assert signal_names.signal_number(text) == number
+    assert signal_names.signal_number(signal_names.signal_name(number)) == number
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "65", "32", "_IGN", "RTMIN-1", "RTMIN+", "RTMAX+1", "TERM+1", "QUITT", "\uff19"]
+)
+def test_what_is_no_signal_is_refused(text: str) -> None:
+    """32 and 33 are the C library's."""
+    with pytest.raises(ValueError, match="expected a signal"):
+        signal_names.signal_number(text)
+
+
+def test_signals_that_nobody_can_act_on_are_refused() -> None:
+    """As those that stop, and as the one that reloads."""
+    assert signal_names.stop_signals("quit") == {signal.SIGQUIT, signal.SIGTERM}
+    for text in ("KILL", "TERM,STOP", "CHLD"):
+        with pytest.raises(ValueError, match="cannot ask for an orderly stop"):
+            signal_names.stop_signals(text)
+    assert signal_names.reload_signal("off") is signal_names.reload_signal(None) is None
+    with pytest.raises(ValueError, match="no program can handle SIGKILL"):
+        signal_names.reload_signal("KILL")
