@@ -40,6 +40,23 @@ def librdkafka_path() -> str:
     return str(confluent_kafka.cimpl.__file__)
 
 
+def sasl_problem(mechanism: str | None) -> str | None:
+    """Return why this librdkafka has no such SASL mechanism, in one line; None if it has, or none is asked for.
+
+    Asked of the library itself, because its builds differ: no wheel has GSSAPI so far.
+    """
+    if mechanism != "GSSAPI":
+        return None
+    try:
+        confluent_kafka.Producer({"builtin.features": "sasl_gssapi", "log_level": 0})
+    except confluent_kafka.KafkaException:
+        return (
+            "KAFKA_SASL_MECHANISM: GSSAPI (Kerberos) needs a librdkafka that was built with it, and the one of the "
+            "confluent-kafka package was not; expected PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
+        )
+    return None
+
+
 def consumer_properties(settings: Settings, topic: str) -> dict[str, str]:
     """Properties of the incoming side, for this topic."""
     transactional = settings.processing_guarantee == "exactly-once"

@@ -33,7 +33,7 @@ from supervisor.calculator import ExitStatus, Run
 from supervisor.complaints import Complaints
 from supervisor.consumer_renewal import ConsumerRenewal
 from supervisor.ends import make_inlet, make_outlet
-from supervisor.errors import KafkaError
+from supervisor.errors import KafkaError, SettingsError
 from supervisor.hang_watch import HangWatch
 from supervisor.hints import Seen
 from supervisor.logs import state_changed
@@ -106,8 +106,14 @@ class Relay:
         self._failed_end: StreamEnd | None = None  # what it is to replace
 
     async def start(self) -> None:
-        """Bind librdkafka and start the outgoing side; raise KafkaError with librdkafka's reason if it refuses."""
+        """Bind librdkafka and start the outgoing side.
+
+        Raises KafkaError with librdkafka's reason if it refuses, SettingsError for what it can never do.
+        """
         log.debug("librdkafka bound", version=load(kafka.librdkafka_path()))
+        problem = kafka.sasl_problem(self._settings.kafka_sasl_mechanism)
+        if problem is not None:
+            raise SettingsError([problem])
         self._outlet = await off_loop(lambda: make_outlet(self._settings))
         self._outlet.bury_in(self._settings.dead_letter_stream)
         self.outgoing = StreamEnd("outgoing", "", self._outlet, self._on_outlet_notice, renews_client=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 _BY_TRANSACTION: Final = frozenset({"connections.max.idle.ms", "enable.sparse.connections"})
+_UNSECURE_TOKENS: Final = "enable.sasl.oauthbearer.unsecure.jwt"
 
 
 @dataclass(frozen=True)
@@ -123,3 +124,23 @@ def _of_protocol(stated: Stated, protocol: str) -> Iterator[str]:
         if field in stated.values and stated.values[field] is None:
             with_mechanism = f" and mechanism {mechanism}" if mechanism else ""
             yield f"{stated.names[field]}: not set; expected with security protocol {protocol}{with_mechanism}"
+    if mechanism == "OAUTHBEARER" and "kafka_options" in stated.values:
+        yield from _without_token(stated)
+
+
+def _without_token(stated: Stated) -> Iterator[str]:
+    """OAUTHBEARER whose tokens would come from the application: librdkafka waits for one for ever and says nothing."""
+    options = {name: value.strip().lower() for name, value in stated.values["kafka_options"].items()}
+    mechanism_name, options_name = stated.names["kafka_sasl_mechanism"], stated.names["kafka_options"]
+    source = options.get("sasl.oauthbearer.metadata.authentication.type", "none")
+    if source == "aws_iam":
+        yield (
+            f"{options_name}: sasl.oauthbearer.metadata.authentication.type aws_iam needs the AWS SDK inside the "
+            "client, which the Supervisor does not have; expected azure_imds, or a token endpoint of your own"
+        )
+    elif options.get("sasl.oauthbearer.method") != "oidc" and options.get(_UNSECURE_TOKENS) not in ("true", "t", "1"):
+        yield (
+            f"{mechanism_name}: OAUTHBEARER, and no way to a token; expected in {options_name} "
+            "sasl.oauthbearer.method=oidc with sasl.oauthbearer.token.endpoint.url, sasl.oauthbearer.client.id and "
+            "sasl.oauthbearer.client.secret"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,7 +11,9 @@ from tests.conftest import Names
 from tests.services.broker import Cluster
 from tests.services.flow import Flow
 from tests.services.peers import Manager
+from tests.services.processes import until
 from tests.services.supervised import Supervised
+from tests.services.token_server import TokenServer
 from tests.services.topics import Kafka
 
 Start = Callable[..., Supervised]
@@ -155,3 +158,49 @@ def test_a_quiet_topic_that_may_be_read_again_is_well(
     process.wait_status(lambda status: status["inlet"]["readable_partitions"] == 0, "neither partition can be read")
     secured.allow(names.node_id, *rights["read"])
     flow.arrived(once=True)
+
+
+def test_tokens_of_an_endpoint_are_renewed_and_its_end_is_survived(
+    secured: Kafka,
+    rights: dict[str, tuple[str, str, str]],
+    names: Names,
+    manager: Manager,
+    supervisor_process: Start,
+) -> None:
+    """OAUTHBEARER by OpenID Connect: tokens expire, the endpoint hangs up, comes back, and is silent at the stop."""
+    incoming, outgoing = rights["read"][2], rights["write"][2]
+    manager.route(incoming, outgoing)
+    secret = "not to be seen"
+    with TokenServer(names.node_id) as endpoint:
+        options = {
+            "sasl.oauthbearer.method": "OIDC",
+            "sasl.oauthbearer.token.endpoint.url": endpoint.url,
+            "sasl.oauthbearer.client.id": "w",
+            "sasl.oauthbearer.client.secret": secret,
+        }
+        env = {
+            "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+            "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+            "KAFKA_OPTIONS": ",".join(f"{name}={value}" for name, value in options.items()),
+        }
+        process = supervisor_process(("cat",), kafka=secured, env=env)
+        flow = Flow(secured, process, names.group, incoming, outgoing)
+        flow.send(100)
+        flow.flows(100)
+        given = endpoint.tokens
+        until(lambda: endpoint.tokens >= given + 4, "both clients have renewed their tokens twice", 40)
+        flow.send(100)
+        flow.passes()
+        endpoint.behaviour = "hang up"
+        print(flow.trouble("token"))
+        flow.send(100)
+        endpoint.behaviour = "serve"
+        flow.arrived(deadline_s=60)
+        endpoint.behaviour = "silent"
+        asked = endpoint.tokens
+        flow.trouble("token", deadline_s=60)
+        began_s = time.monotonic()
+        assert process.terminate() == 0
+        assert time.monotonic() - began_s < 8
+        assert endpoint.tokens == asked
+    assert secret not in process.log_text()

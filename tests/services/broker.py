@@ -36,12 +36,18 @@ _LOGIN = (
     f'username="{_ADMIN}" password="{_ADMIN_PASSWORD}" user_{_ADMIN}="{_ADMIN_PASSWORD}";'
 )
 _SECURITY: dict[str, object] = {
-    "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256",
+    "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,OAUTHBEARER",
     "sasl.mechanism.inter.broker.protocol": "PLAIN",
     "listener.name.sasl_plaintext.plain.sasl.jaas.config": _LOGIN,
     "listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config": (
         "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     ),
+    # It takes unsecured tokens, whoever signed them; a connection is good for as long as its token.
+    "listener.name.sasl_plaintext.oauthbearer.sasl.jaas.config": (
+        "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required "
+        f'unsecuredLoginStringClaim_sub="{_ADMIN}";'
+    ),
+    "listener.name.sasl_plaintext.oauthbearer.connections.max.reauth.ms": 3_600_000,
     # A wrong password is met soon, not at the next connection.
     "listener.name.sasl_plaintext.scram-sha-256.connections.max.reauth.ms": _REAUTHENTICATE_MS,
     "connection.failed.authentication.delay.ms": 0,
@@ -63,8 +69,8 @@ class Cluster:
     """``nodes`` brokers, each also a controller; data in a temporary directory. Nodes are numbered from 1.
 
     ``full_speed`` gives the JVM its optimising compiler and 1 GB: for benchmarks. ``secured``: who connects has to be a
-    SCRAM-SHA-256 user (``Kafka.set_password``), is asked again every 2 s, and may do what ACLs allow; ``admin``, the
-    cluster's own ``Kafka``, may do everything.
+    SCRAM-SHA-256 user (``Kafka.set_password``), which is asked again every 2 s, or have an OAuth token, and may do what
+    ACLs allow; ``admin``, the cluster's own ``Kafka``, may do everything.
     """
 
     def __init__(self, nodes: int = 1, *, full_speed: bool = False, secured: bool = False) -> None:

@@ -88,6 +88,32 @@ def test_connections_are_judged_in_any_case(protocol: str, mechanism: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("", "KAFKA_SASL_MECHANISM: OAUTHBEARER, and no way to a token; expected in KAFKA_OPTIONS"),
+        ("sasl.oauthbearer.method=default", "KAFKA_SASL_MECHANISM: OAUTHBEARER, and no way to a token"),
+        ("enable.sasl.oauthbearer.unsecure.jwt=false", "KAFKA_SASL_MECHANISM: OAUTHBEARER, and no way to a token"),
+        (
+            "sasl.oauthbearer.method=oidc,sasl.oauthbearer.metadata.authentication.type=AWS_IAM",
+            "KAFKA_OPTIONS: sasl.oauthbearer.metadata.authentication.type aws_iam needs the AWS SDK",
+        ),
+        ("sasl.oauthbearer.method= OIDC", None),
+        ("sasl.oauthbearer.method=oidc,sasl.oauthbearer.metadata.authentication.type=azure_imds", None),
+        ("enable.sasl.oauthbearer.unsecure.jwt=True", None),
+    ],
+)
+@pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "oauthbearer"])
+def test_a_mechanism_that_would_wait_for_a_token_for_ever_is_refused(
+    mechanism: str, options: str, said: str | None
+) -> None:
+    """The application would have to bring the token, which the Supervisor does not."""
+    environ = {"KAFKA_SECURITY_PROTOCOL": "sasl_ssl", "KAFKA_SASL_MECHANISM": mechanism, "KAFKA_OPTIONS": options}
+    problems = problems_of(environ)
+    assert len(problems) == (said is not None)
+    assert said is None or problems[0].startswith(said)
+
+
+@pytest.mark.parametrize(
     "environ",
     [
         {"PROCESSING_GUARANTEE": "exactly-twice", "ACK_MODE": "demand"},
