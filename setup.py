@@ -18,6 +18,8 @@ SANITIZER_FLAGS = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"] if
 # A free-threaded CPython has no limited API (yet).
 ABI3 = os.environ.get("SUPERVISOR_ABI3", "1") == "1" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 OPTIMISATION = ["-g", "-O1"] if SANITIZE else ["-O3"]
+# Hidden: calls from one C file into another need no table then.
+FLAGS = ["-std=c11", "-Wall", "-Wextra", "-pthread", "-fvisibility=hidden"]
 
 
 def sources(*patterns: str) -> list[str]:
@@ -31,7 +33,7 @@ def extension(name: str, depends: list[str]) -> Extension:
         depends=depends,
         include_dirs=["src/framing", "src/spawn"],
         libraries=["dl"],  # part of libc since glibc 2.34
-        extra_compile_args=[*OPTIMISATION, "-std=c11", "-Wall", "-Wextra", "-pthread", *SANITIZER_FLAGS],
+        extra_compile_args=[*OPTIMISATION, *FLAGS, *SANITIZER_FLAGS],
         extra_link_args=["-pthread", *SANITIZER_FLAGS],
         define_macros=[("Py_LIMITED_API", "0x030B0000")] if ABI3 else [],
         py_limited_api=ABI3,

@@ -26,7 +26,7 @@ typedef struct {
 
 static inline size_t burst_bytes_of(size_t value_bytes) { return value_bytes + BURST_RECORD_OVERHEAD; }
 
-static burst_limits_t burst_limits(int request_lines, size_t request_bytes, double gather_ms) {
+static inline burst_limits_t burst_limits(int request_lines, size_t request_bytes, double gather_ms) {
     burst_limits_t limits = {.max_lines = request_lines, .gather_ns = (int64_t)(gather_ms * 1e6)};
     limits.max_bytes =
         request_bytes > 2 * BURST_REQUEST_OVERHEAD ? request_bytes - BURST_REQUEST_OVERHEAD : request_bytes;

@@ -9,9 +9,8 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "live.h"
 
@@ -45,63 +44,20 @@ typedef struct {
     int64_t done_end, done_mark; /* of the last batch before which, and with which, everything is delivered */
 } delivery_t;
 
-static int delivery_open(delivery_t *d, size_t max_slab_bytes) {
-    memset(d, 0, sizeof *d);
-    d->max_slab_bytes = max_slab_bytes;
-    d->ring = calloc(BATCHES, sizeof *d->ring);
-    return d->ring == NULL ? -1 : 0;
-}
+/* Returns 0, or -1 when memory is short. */
+int delivery_open(delivery_t *d, size_t max_slab_bytes);
 
-static void slab_free(delivery_t *d, slab_t *slab) {
-    d->slab_bytes -= slab->capacity;
-    d->slabs_live--;
-    live_add(LIVE_slabs, -1);
-    free(slab);
-}
-
-static void slab_release(delivery_t *d, slab_t *slab) {
-    if (--slab->holders > 0)
-        return;
-    if (slab->capacity == SLAB_BYTES && d->free_count < SLABS_KEPT) {
-        slab->next = d->free_slabs;
-        d->free_slabs = slab;
-        d->free_count++;
-        return;
-    }
-    slab_free(d, slab);
-}
+/* The current slab has not `need` bytes left: another one becomes it. As slab_reserve. */
+int slab_change(delivery_t *d, size_t need);
 
 /* Make sure the current slab has `need` bytes left; 0, or -1 when the bound on slabs is reached (wait for deliveries). */
-static int slab_reserve(delivery_t *d, size_t need) {
+static inline int slab_reserve(delivery_t *d, size_t need) {
     slab_t *slab = d->current;
     if (slab != NULL && slab->holders == 1)
         slab->used = 0; /* all of it is delivered: start over while it is warm */
     if (slab != NULL && slab->capacity - slab->used >= need)
         return 0;
-    if (need <= SLAB_BYTES && d->free_slabs != NULL) {
-        slab = d->free_slabs;
-        d->free_slabs = slab->next;
-        d->free_count--;
-    } else {
-        size_t capacity = need > SLAB_BYTES ? need : SLAB_BYTES;
-        int none_in_use = d->slabs_live == d->free_count + (d->current != NULL && d->current->holders == 1);
-        if (d->slab_bytes + capacity > d->max_slab_bytes && !none_in_use)
-            return -1;
-        slab = malloc(sizeof *slab + capacity);
-        if (slab == NULL)
-            return -1;
-        slab->capacity = capacity;
-        d->slab_bytes += capacity;
-        d->slabs_live++;
-        live_add(LIVE_slabs, 1);
-    }
-    if (d->current != NULL)
-        slab_release(d, d->current);
-    slab->next = NULL;
-    slab->used = 0;
-    slab->holders = 1;
-    d->current = slab;
-    return 0;
+    return slab_change(d, need);
 }
 
 /* The batch that lines are added to now, or NULL when the ring is full (wait for deliveries). */
@@ -132,6 +88,9 @@ static inline void batch_seal(batch_t *batch, int64_t end, int64_t mark) {
     batch->sealed = 1;
 }
 
+/* One holder less. */
+void slab_release(delivery_t *d, slab_t *slab);
+
 /* Retire the delivered batches at the front: moves done_end and done_mark. */
 static inline void delivery_advance(delivery_t *d) {
     while (d->count > 0) {
@@ -147,15 +106,4 @@ static inline void delivery_advance(delivery_t *d) {
     }
 }
 
-static void delivery_close(delivery_t *d) {
-    for (; d->count > 0; d->count--, d->first = (d->first + 1) % BATCHES)
-        if (d->ring[d->first].slab != NULL)
-            slab_release(d, d->ring[d->first].slab);
-    if (d->current != NULL)
-        slab_release(d, d->current);
-    for (slab_t *slab = d->free_slabs, *next; slab != NULL; slab = next) {
-        next = slab->next;
-        slab_free(d, slab);
-    }
-    free(d->ring);
-}
+void delivery_close(delivery_t *d);

@@ -6,6 +6,7 @@
 #define FRAMING_ENVELOPE_H
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels.h"
 

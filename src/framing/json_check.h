@@ -9,10 +9,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "cpu.h"
+#include "kernels.h"
 #include "utf8.h"
-
-enum json_verdict { JSON_INVALID = 0, JSON_VALID = 1, JSON_NULL = 2 /* valid, and the literal null */ };
 
 /* Refused although RFC 8259 allows it, because common decoders would raise: deeper nesting than 512 levels, of which
    the envelope is one; numbers that overflow a double, which are refused or become infinite; and escaped lone

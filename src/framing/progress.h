@@ -40,7 +40,7 @@ typedef struct {
     atomic_int transaction_open; /* it may have lines in it */
 } progress_t;
 
-static void progress_open(progress_t *p) {
+static inline void progress_open(progress_t *p) {
     memset(p, 0, sizeof *p);
     pthread_mutex_init(&p->sample_lock, NULL);
     p->fd = -1;

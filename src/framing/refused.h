@@ -14,7 +14,7 @@ typedef struct {
 } refused_t;
 
 /* FNV-1a, by words: collisions are nobody's doing, and a 64-bit one is not to be met. */
-static uint64_t refused_hash(const uint8_t *data, size_t size) {
+static inline uint64_t refused_hash(const uint8_t *data, size_t size) {
     uint64_t hash = 0xcbf29ce484222325u ^ size, word;
     for (; size >= sizeof word; data += sizeof word, size -= sizeof word) {
         memcpy(&word, data, sizeof word);
@@ -26,14 +26,14 @@ static uint64_t refused_hash(const uint8_t *data, size_t size) {
     return hash;
 }
 
-static int refused_has(const refused_t *r, uint64_t hash) {
+static inline int refused_has(const refused_t *r, uint64_t hash) {
     for (int i = 0; i < r->count; i++)
         if (r->hashes[i] == hash)
             return 1;
     return 0;
 }
 
-static void refused_add(refused_t *r, uint64_t hash) {
+static inline void refused_add(refused_t *r, uint64_t hash) {
     if (refused_has(r, hash))
         return;
     r->hashes[r->next] = hash;

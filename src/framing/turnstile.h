@@ -14,7 +14,7 @@ typedef struct {
     atomic_int waiting;
 } turnstile_t;
 
-static void turnstile_open(turnstile_t *t) {
+static inline void turnstile_open(turnstile_t *t) {
     pthread_mutex_init(&t->lock, NULL);
     atomic_init(&t->waiting, 0);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "envelope.h"
+#include "kernels.c"
 
 #define REQUIRE(condition)                                                                               \
     do {                                                                                                 \
