@@ -142,7 +142,7 @@ class Calculator:
         self._stable_s = stable_s
         hidden = {os.fsencode(name) for name in withheld}
         entries = _own_environment() if environ is None else environ
-        self._environ = [entry for entry in entries if entry.partition(b"=")[0] not in hidden]
+        self.environ: Sequence[bytes] = [entry for entry in entries if entry.partition(b"=")[0] not in hidden]
         self._runs = 0
         self._run: Run | None = None
         self._ended: asyncio.Future[ExitStatus] | None = None
@@ -168,7 +168,7 @@ class Calculator:
 
     def check(self) -> str:
         """Return the path of the program; raise ProgramNotFoundError (127) or ProgramNotExecutableError (126)."""
-        search = (entry.removeprefix(b"PATH=") for entry in self._environ if entry.startswith(b"PATH="))
+        search = (entry.removeprefix(b"PATH=") for entry in self.environ if entry.startswith(b"PATH="))
         return program.find(self._command[0], os.fsdecode(next(search, os.fsencode(os.defpath))))
 
     async def run(self) -> None:
@@ -304,7 +304,7 @@ class Calculator:
             pid = _spawn.spawn(
                 os.fsencode(path),
                 [os.fsencode(word) for word in self._command],
-                self._environ,
+                self.environ,
                 stdin_read,
                 stdout_write,
                 stderr_write,

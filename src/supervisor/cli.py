@@ -24,7 +24,7 @@ STDERR, restarts it when it ends, and stops in order on SIGTERM.
 options:
   --bin PROGRAM   the Calculator's executable, looked up on PATH when it has no slash (wins over PROGRAM)
   --args A,B,C    its arguments, separated by commas; \, is a comma and \\ a backslash, before anything else a backslash
-                  is itself; a,,b has an empty argument in the middle; may be given several times
+                  is itself; a,,b has an empty argument in the middle, '' is one; may be given several times
                   Both take the next word as their value whatever it looks like: --args -jar,app.jar
   -- PROGRAM ARG  the same without commas, and the last of the options
   --help          this text

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import structlog
 
-from supervisor import __version__, code_pages
+from supervisor import __version__, calculator_locale, code_pages, logs
 from supervisor.agent import ConsulAgent
 from supervisor.calculator import Calculator
 from supervisor.errors import SupervisorError
@@ -25,12 +25,13 @@ from supervisor.health import CheckReport, Facts, calculator_check, supervisor_c
 from supervisor.health_log import HealthLog
 from supervisor.hints import Hints
 from supervisor.http import StatusServer
-from supervisor.logs import dropped_lines, state_changed
+from supervisor.logs import state_changed
 from supervisor.reaper import Reaper
 from supervisor.registration import Registration
 from supervisor.relay import Relay
 from supervisor.remedies import GENERAL
 from supervisor.resync import Resync
+from supervisor.route import Route
 from supervisor.settings import SECRET_VARIABLES, Settings
 from supervisor.signal_names import signal_name
 from supervisor.signals import Receiver
@@ -43,6 +44,7 @@ HEALTH_INTERVAL_S: Final = 0.5
 """How often the checks are worked out anew; a change is announced at once, the same report only as a heartbeat."""
 
 DEREGISTER_DEADLINE_S: Final = 1.0
+_FIRST_LISTEN_S = 1.0  # a host name may take longer to be looked up
 _DEREGISTER_FIRST_S = 0.25  # an agent that is there has answered by then; the others are not waited for
 
 
@@ -75,25 +77,31 @@ class Daemon:
         self._unproducible_rise = LastRise()
         self._hints = Hints()
         self._agent = ConsulAgent(settings)
-        self._resync = Resync(self._agent, settings, self._relay.adopt, self._relay.restart_run)
+        self._resync = Resync(self._agent, settings, self._adopt, self._relay.restart_run)
         self._registration = Registration(self._agent, settings, self._reports)
+        self._http = StatusServer(settings.http_host, settings.http_port, self.facts) if settings.http_port else None
 
     async def run(self) -> int:
         """Until a signal of STOP_SIGNALS; raise SupervisorError when it cannot start."""
         loop = asyncio.get_running_loop()
         self._signals.give_to(lambda signum: loop.call_soon_threadsafe(self._on_signal, signum))
         log.info("supervisor starts", version=self._version, node_id=self._settings.node_id, pid=os.getpid())
-        for note in self._settings.notes:
-            log.warning(note)
+        for note in (*self._settings.notes, calculator_locale.warning(self._calculator.environ)):
+            if note is not None:
+                log.warning(note)
         self._calculator.check()
-        http: StatusServer | None = None
+        listening = None
         try:
             await self._relay.start()
-            http = await self._start_http()
+            if self._http is not None:
+                listening = asyncio.create_task(self._http.listen(), name="http")
+                await asyncio.wait({listening}, timeout=_FIRST_LISTEN_S)  # before the Calculator may take the port
             await self._run_parts()
         finally:
-            if http is not None:
-                await http.stop()
+            if listening is not None and self._http is not None:
+                listening.cancel()
+                await asyncio.gather(listening, return_exceptions=True)
+                await self._http.stop()
             self._agent.close()
         await asyncio.sleep(0)  # the loop still holds what it woke this up with: the parts' errors, and so their frames
         left = await self._relay.let_go()
@@ -179,13 +187,15 @@ class Daemon:
     def _fail_calculator(self, why: str) -> None:
         self._calculator.fail_run(why)
 
-    async def _start_http(self) -> StatusServer | None:
-        if self._settings.http_port == 0:
-            return None
-        server = StatusServer(self._settings.http_host, self._settings.http_port, self.facts)
-        await server.start()
-        log.info("status server listens", host=self._settings.http_host, port=server.port)
-        return server
+    async def _adopt(self, route: Route | None) -> None:
+        before = self._relay.settings
+        await self._relay.adopt(route)
+        settings = self._relay.settings
+        for note in settings.kv_notes:
+            log.warning(note)
+        if settings.log_level != before.log_level:
+            logs.set_level(settings.log_level)
+            log.info("log level changed", new=settings.log_level, old=before.log_level)
 
     async def _announce(self) -> None:
         """Work the checks out anew, often; tell the registration when one changed."""
@@ -266,7 +276,9 @@ class Daemon:
             unplaced_for_s=self._unplaced.for_s(0, now_s, full=inlet.get("unplaced_partitions", 0) > 0),
             stdin_broken_for_s=self._stdin_broken.for_s(0, now_s, full=inlet.get("stdin_broken", 0) > 0),
             echo_owed_for_s=self._echo_owed.for_s(0, now_s, full=inlet.get("echo_owed", 0) > 0),
-            log_lines_dropped=dropped_lines(),
+            log_lines_dropped=logs.dropped_lines(),
+            http_error=self._http.error if self._http is not None else None,
+            http_error_for_s=_since(self._http.error_since_s if self._http is not None else None, now_s),
             last_failure=failure.how if failure else None,
             last_failure_ago_s=now_s - failure.at_s if failure else None,
             last_failure_words=(failure.last_words or "") if failure and failure.lasted_s is not None else None,

@@ -24,7 +24,7 @@ def make_outlet(settings: Settings) -> Outlet:
             propagate_key=settings.propagate_key,
         )
     except ValueError as error:
-        raise KafkaError(f"the Kafka producer cannot be made: {error}; look at the KAFKA_ settings") from None
+        raise KafkaError(kafka.refusal(settings, "producer", str(error))) from None
 
 
 def make_inlet(topic: str, settings: Settings, outlet: Outlet) -> Inlet:
@@ -45,4 +45,4 @@ def make_inlet(topic: str, settings: Settings, outlet: Outlet) -> Inlet:
             transactional=settings.processing_guarantee == "exactly-once",
         )
     except (ValueError, OSError) as error:
-        raise KafkaError(f"the Kafka consumer cannot be made: {error}; look at the KAFKA_ settings") from None
+        raise KafkaError(kafka.refusal(settings, "consumer", str(error))) from None

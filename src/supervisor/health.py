@@ -107,6 +107,9 @@ class Facts:
     """The fatal error for which the consumer was made anew, until the new one has proved stable."""
     log_lines_dropped: int = 0
     """Lines that the log's reader did not take in time."""
+    http_error: str | None = None
+    """Why status and metrics are not served."""
+    http_error_for_s: float | None = None
     last_failure: str | None = None
     """How the last run that was not asked to end did end, or why it did not start; goes on after "the Calculator"."""
     last_failure_ago_s: float | None = None
@@ -186,6 +189,12 @@ def _supervisor_problems(facts: Facts) -> Iterator[CheckReport]:
     yield from _kafka_problems(facts)
     yield from _dead_letter_problems(facts)
     yield from _dropped(facts)
+    if facts.http_error is not None:
+        yield CheckReport(
+            WARNING,
+            f"status and metrics are not served{_since_if_known(facts, facts.http_error_for_s)}, and tried again: "
+            f"{shown(facts.http_error, 400)}",
+        )
 
 
 def _route_problems(facts: Facts) -> Iterator[CheckReport]:

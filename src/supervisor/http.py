@@ -1,7 +1,8 @@
 """What is seen from outside: liveness, readiness, metrics, status, and a page for people, over plain HTTP/1.1.
 
 One answer a connection, GET and HEAD alone, everything bounded: the head of a request, the time to send it and to take
-the answer, the number of connections. A slow or broken client costs one of them for a few seconds and nothing else.
+the answer, the number of connections. A slow or broken client costs one of them for a few seconds and nothing else: a
+new one is always taken, and the oldest that has not asked yet makes room for it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import dataclasses
 import enum
 import json
+import time
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
@@ -27,6 +29,9 @@ MAX_HEAD_BYTES: Final = 8192
 MAX_CONNECTIONS: Final = 64
 HEAD_DEADLINE_S: Final = 5.0
 ANSWER_DEADLINE_S: Final = 5.0
+LISTEN_AGAIN_S: Final = 2.0
+"""How often a port that could not be listened on is tried again."""
+
 LINGER_S: Final = 1.0
 """So long after the answer, what the client still sends is thrown away: closing at once could take the answer back."""
 
@@ -66,11 +71,27 @@ class Answer:
         return head.encode("ascii") + b"\r\n" + (body if with_body else b"")
 
 
+class _Phase(enum.IntEnum):
+    """How far a connection has come, in the order in which they make room for new ones."""
+
+    NOT_ASKED = 0
+    ANSWERED = 1
+    BEING_ANSWERED = 2
+
+
+@dataclasses.dataclass(eq=False)
+class _Connection:
+    transport: asyncio.WriteTransport
+    phase: _Phase = _Phase.NOT_ASKED
+    task: asyncio.Task[None] | None = None
+
+
 class StatusServer:
     """Serves facts. ``facts`` is called for each request that needs them, on the loop.
 
     ``port`` is the port listened on; given as 0, ``start`` chooses a free one. ``head_deadline_s`` bounds the time a
-    client may take for its request, ``answer_deadline_s`` for taking the answer.
+    client may take for its request, ``answer_deadline_s`` for taking the answer. ``error`` is why it does not listen,
+    and ``error_since_s`` since when (monotonic).
     """
 
     def __init__(
@@ -87,14 +108,33 @@ class StatusServer:
         self._facts = facts
         self._head_deadline_s = head_deadline_s
         self._answer_deadline_s = answer_deadline_s
+        self.error: str | None = None
+        self.error_since_s: float | None = None
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[_Connection, None] = {}  # a set in the order they came
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def listen(self, again_s: float = LISTEN_AGAIN_S) -> None:
+        """Listen, and try until that is possible: who only looks on never stops the work."""
+        while True:
+            try:
+                await self.start()
+            except SupervisorError as error:
+                if str(error) != self.error:
+                    log.warning("status and metrics are not served; tried again", why=str(error), every_s=again_s)
+                self.error = str(error)
+                self.error_since_s = self.error_since_s or time.monotonic()
+                await asyncio.sleep(again_s)
+            else:
+                self.error = self.error_since_s = None
+                log.info("status server listens", host=self._host, port=self.port)
+                return
 
     async def start(self) -> None:
         """Listen; raise SupervisorError when that is not possible."""
         try:
             self._server = await asyncio.start_server(self._accept, self._host, self.port, limit=MAX_HEAD_BYTES)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise SupervisorError(
                 f"HTTP_PORT: cannot listen on {self._host} port {self.port}: {reason}; "
@@ -107,38 +147,46 @@ class StatusServer:
         if self._server is None:
             return
         self._server.close()
-        for task in self._connections:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        full = len(self._connections) >= MAX_CONNECTIONS
-        if full:
-            writer.write(Answer(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections\n").encode(with_body=True))
-            writer.close()
-            return
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+        if len(self._connections) >= MAX_CONNECTIONS:
+            self._drop(min(self._connections, key=lambda connection: connection.phase))  # the oldest of these
+        connection = _Connection(writer.transport)
+        self._connections[connection] = None
+        connection.task = asyncio.get_running_loop().create_task(self._serve(reader, writer, connection))
+        self._tasks.add(connection.task)
+        connection.task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _drop(self, connection: _Connection) -> None:
+        del self._connections[connection]
+        connection.transport.abort()  # here, because a task that has not begun does nothing when it is cancelled
+        if connection.task is not None:
+            connection.task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: _Connection) -> None:
         """One connection from start to end; ends without an error whatever the client does."""
         try:
             writer.transport.set_write_buffer_limits(0)  # so that drain() means: all of it is the kernel's
             answer = await self._answer_to(reader)
             if answer is None:
                 return
+            connection.phase = _Phase.BEING_ANSWERED
             async with asyncio.timeout(self._answer_deadline_s):
                 writer.write(answer)
                 await writer.drain()
             writer.write_eof()
+            connection.phase = _Phase.ANSWERED
             async with asyncio.timeout(LINGER_S):
                 while await reader.read(MAX_HEAD_BYTES):
                     pass
         except (OSError, TimeoutError):
             pass  # the client is gone or too slow
         finally:
+            self._connections.pop(connection, None)
             writer.transport.abort()
 
     async def _answer_to(self, reader: asyncio.StreamReader) -> bytes | None:

@@ -5,13 +5,16 @@ The Supervisor owns the properties that its promises rest on; everything else ca
 
 from __future__ import annotations
 
+import re
 import uuid
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 from zlib import crc32
 
 import confluent_kafka.cimpl
 
-from supervisor.settings import Settings
+from supervisor import values
+from supervisor.settings import SECRET_KAFKA_OPTION, Settings
 
 PREFETCH_KBYTES: Final = 16384
 """Bound of what librdkafka fetches ahead of the ledger, over all partitions: they share one queue."""
@@ -29,7 +32,12 @@ SLAB_BYTES: Final = 32 << 20
 """Bound of the envelopes handed to librdkafka and not delivered yet."""
 
 _DEFAULT_MESSAGE_MAX_BYTES = "1000000"  # librdkafka's message.max.bytes
-
+_NUMBERS_WE_READ: Final[Mapping[str, Callable[[str], float | None]]] = {
+    "batch.num.messages": values.librdkafka_int,
+    "batch.size": values.librdkafka_int,
+    "linger.ms": values.librdkafka_float,
+    "message.max.bytes": values.librdkafka_int,
+}
 
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 """How long the open transaction of a killed instance holds up those who read committed records only."""
@@ -57,6 +65,54 @@ def sasl_problem(mechanism: str | None) -> str | None:
     return None
 
 
+def option_problems(settings: Settings) -> list[str]:
+    """Return, in librdkafka's words, each of KAFKA_OPTIONS that it does not know or take, one line each.
+
+    One by one, because its words may name an alias. What goes with what it says when a client is made.
+    """
+    name = settings.name_of("kafka_options")
+    return [f"{name}: {problem}" for problem in _refused_options(settings.kafka_options)]
+
+
+def _refused_options(options: Mapping[str, str]) -> Iterator[str]:
+    if not options:
+        return
+    import ctypes  # noqa: PLC0415 - half a MiB, for those who set any
+
+    library = ctypes.CDLL(librdkafka_path())
+    library.rd_kafka_conf_new.restype = ctypes.c_void_p
+    library.rd_kafka_conf_destroy.argtypes = [ctypes.c_void_p]
+    library.rd_kafka_conf_set.argtypes = [
+        ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t
+    ]  # fmt: skip
+    for name, value in options.items():
+        why = ctypes.create_string_buffer(512)
+        conf = library.rd_kafka_conf_new()
+        refused = library.rd_kafka_conf_set(conf, name.encode(), value.encode(), why, len(why))
+        library.rd_kafka_conf_destroy(conf)
+        if refused:
+            words = why.value.decode("utf-8", "replace").strip()
+            yield f"{name}: {words.replace(value, '***') if value and SECRET_KAFKA_OPTION.search(name) else words}"
+
+
+def refusal(settings: Settings, client: str, why: str) -> str:
+    """Say that librdkafka makes no such client, and where what it names was set."""
+    for name in settings.kafka_options:
+        if re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", why):
+            return f"{settings.name_of('kafka_options')}: {name}: the Kafka {client} cannot be made: {why}"
+    return f"the Kafka {client} cannot be made: {why}; look at the KAFKA_ settings"
+
+
+def _options(settings: Settings) -> dict[str, str]:
+    """KAFKA_OPTIONS, with the numbers that we go by too written as everybody reads them."""
+    options = dict(settings.kafka_options)
+    for name, read in _NUMBERS_WE_READ.items():
+        number = read(options[name]) if name in options else None
+        if number is not None:  # else librdkafka refuses it
+            options[name] = str(number)
+    return options
+
+
 def consumer_properties(settings: Settings, topic: str) -> dict[str, str]:
     """Properties of the incoming side, for this topic."""
     transactional = settings.processing_guarantee == "exactly-once"
@@ -72,7 +128,7 @@ def consumer_properties(settings: Settings, topic: str) -> dict[str, str]:
         "fetch.queue.backoff.ms": "5",  # 1000 by default, which costs a factor of 3 with large records
         "session.timeout.ms": "10000",  # how long the records of a killed instance wait for the next one
         "isolation.level": "read_committed",
-        **settings.kafka_options,
+        **_options(settings),
         **_static_membership(settings, topic),
         # Ours: acknowledged offsets are stored, librdkafka commits what is stored, at a rebalance and at the end too.
         "group.id": settings.kafka_consumer_group,
@@ -89,7 +145,7 @@ def consumer_properties(settings: Settings, topic: str) -> dict[str, str]:
 
 def _fetch_max_bytes(settings: Settings) -> str:
     given = settings.kafka_options.get("message.max.bytes", "")
-    return str(max(FETCH_BYTES, int(given) if given.isdecimal() else 0))  # what is no number librdkafka refuses
+    return str(max(FETCH_BYTES, values.librdkafka_int(given) or 0))  # what is no number librdkafka refuses
 
 
 def _static_membership(settings: Settings, topic: str) -> dict[str, str]:
@@ -106,7 +162,7 @@ def producer_properties(settings: Settings) -> dict[str, str]:
         "batch.size": "1000000",
         "message.max.bytes": _DEFAULT_MESSAGE_MAX_BYTES,
         "socket.timeout.ms": "10000",  # how long a partition waits for a leader that froze with a request in its hands
-        **settings.kafka_options,
+        **_options(settings),
         # Ours: nothing times out, because a line that timed out would be lost; idempotence keeps the order when a
         # request is sent again (docs/decisions).
         "message.timeout.ms": "0",
@@ -146,7 +202,8 @@ def _of_guarantee(settings: Settings) -> dict[str, str]:
 
 def max_message_bytes(settings: Settings) -> int:
     """Largest record that the producer takes, in bytes."""
-    return int(settings.kafka_options.get("message.max.bytes", _DEFAULT_MESSAGE_MAX_BYTES))
+    given = settings.kafka_options.get("message.max.bytes", _DEFAULT_MESSAGE_MAX_BYTES)
+    return values.librdkafka_int(given) or 0
 
 
 def _common(settings: Settings) -> dict[str, str]:

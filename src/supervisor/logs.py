@@ -56,6 +56,11 @@ def configure(level: str, colors: bool | None, log_format: str, secrets: Iterabl
     logging.captureWarnings(True)
 
 
+def set_level(level: str) -> None:
+    """From now on, log from this level upwards."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]))
+
+
 def write_behind(fd: int) -> LogSink:
     """From now on, queue the lines and have a thread write them to ``fd``; the sink has to be flushed at the end."""
     global _sink  # noqa: PLW0603 - there is one log in a process

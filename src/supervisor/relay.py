@@ -112,8 +112,9 @@ class Relay:
         """
         log.debug("librdkafka bound", version=load(kafka.librdkafka_path()))
         problem = kafka.sasl_problem(self._settings.kafka_sasl_mechanism)
-        if problem is not None:
-            raise SettingsError([problem])
+        problems = [*([problem] if problem is not None else []), *kafka.option_problems(self._settings)]
+        if problems:
+            raise SettingsError(problems)
         self._outlet = await off_loop(lambda: make_outlet(self._settings))
         self._outlet.bury_in(self._settings.dead_letter_stream)
         self.outgoing = StreamEnd("outgoing", "", self._outlet, self._on_outlet_notice, renews_client=True)
@@ -539,7 +540,12 @@ class Relay:
     @property
     def settings_in_force(self) -> Mapping[str, tuple[str, str]]:
         """Of each setting that may stand in the KV directory, by key: its value as text, and where that comes from."""
-        return (self._settings if self.route is not None else self._environment).kv_in_force()
+        return self.settings.kv_in_force()
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force: the environment's, with the KV directory's over them while there is a route."""
+        return self._settings if self.route is not None else self._environment
 
     @property
     def has_incoming(self) -> bool:

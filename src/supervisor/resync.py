@@ -23,7 +23,7 @@ from supervisor.backoff import Backoff
 from supervisor.errors import AgentError, RouteError, SupervisorError
 from supervisor.logs import state_changed
 from supervisor.route import Route
-from supervisor.settings import Settings
+from supervisor.settings import Settings, squeezed
 from supervisor.states import ROUTE, Lifecycle, RouteState
 
 log = structlog.get_logger("supervisor.resync")
@@ -389,3 +389,10 @@ class Resync:
         if unknown:
             self._unknown_keys |= unknown
             log.debug("unknown keys ignored", directory=self._directory, keys=sorted(unknown))
+        ours = {squeezed(key): key for key in route_.KNOWN_KEYS}
+        for key in sorted(unknown):
+            if squeezed(key) in ours:
+                meant = ours[squeezed(key)]
+                log.warning(
+                    "a key is not read, and nearly one that is", directory=self._directory, key=key, meant=meant
+                )

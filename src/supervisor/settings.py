@@ -36,7 +36,7 @@ from supervisor.values import ConsulAddress
 PREFIX: Final = "BDZ_"
 _SECRET_NAMES = ("KAFKA_SASL_PASSWORD", "KAFKA_OPTIONS", "CONSUL_HTTP_TOKEN", "CONSUL_HTTP_AUTH")
 SECRET_VARIABLES: Final = frozenset(prefix + name for name in _SECRET_NAMES for prefix in ("", PREFIX))
-_SECRET_KAFKA_OPTION = re.compile(r"password|secret|\.pem$|jaas|sasl\.oauthbearer\.config")
+SECRET_KAFKA_OPTION: Final = re.compile(r"password|secret|\.pem$|jaas|sasl\.oauthbearer\.config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,9 @@ class Variable:
     """A setting as a person meets it: its meaning and its default as text, which the same parser reads.
 
     ``unset`` says what holds without a value where that is not simply "nothing"; ``kv``: it may also stand in the KV
-    directory, where it wins, and a change is put in force while the Supervisor runs.
+    directory, where it wins, and a change is put in force while the Supervisor runs. ``never_stops``: it concerns logs
+    and status alone, so a text that cannot be read is a note, and the other spelling or the default holds. Such names
+    are met with other meanings: LOG_LEVEL is the Calculator's too, HTTP_PORT a service link of Kubernetes.
     """
 
     meaning: str
@@ -61,6 +63,7 @@ class Variable:
     required: bool = False
     unset: str = ""
     kv: bool = False
+    never_stops: bool = False
 
     @property
     def shown_default(self) -> str:
@@ -208,18 +211,26 @@ class Settings(BaseModel):
     ]
     shutdown_graceperiod_s: Annotated[Duration, Variable("how long the Calculator gets to finish before SIGKILL", "3s")]
     log_level: Annotated[
-        str, Variable("debug, info, warning or error, in any case", "info"), BeforeValidator(_log_level)
+        str,
+        Variable("debug, info, warning or error, in any case", "info", kv=True, never_stops=True),
+        BeforeValidator(_log_level),
     ]
-    log_colors: Annotated[Boolean | None, Variable("coloured logs", unset="on if the log goes to a terminal")]
+    log_colors: Annotated[
+        Boolean | None, Variable("coloured logs", unset="on if the log goes to a terminal", never_stops=True)
+    ]
     log_format: Annotated[
         str,
-        Variable("console (key=value), json (lines), or auto: console on a terminal", "auto"),
+        Variable("console (key=value), json (lines), or auto: console on a terminal", "auto", never_stops=True),
         _choice("auto", "console", "json"),
     ]
-    http_host: Annotated[str, Variable("address of status and metrics", "0.0.0.0"), BeforeValidator(values.host)]  # noqa: S104 - the platform asks from outside the container
+    http_host: Annotated[
+        str,
+        Variable("address of status and metrics", "0.0.0.0", never_stops=True),  # noqa: S104 - the platform asks from outside the container
+        BeforeValidator(values.host),
+    ]
     http_port: Annotated[
         int,
-        Variable("port of status and metrics; 0 switches them off", "8080"),
+        Variable("port of status and metrics; 0 switches them off", "8080", never_stops=True),
         BeforeValidator(values.whole),
         AfterValidator(partial(_between, 0, 65535)),
     ]
@@ -361,6 +372,7 @@ class Settings(BaseModel):
     """What was set of the settings that may stand in the KV directory, as spelled."""
 
     _notes: tuple[str, ...] = PrivateAttr(default=())
+    _kv_notes: tuple[str, ...] = PrivateAttr(default=())
 
     @property
     def kv_directory(self) -> str:
@@ -376,7 +388,7 @@ class Settings(BaseModel):
     def secrets(self) -> tuple[str, ...]:
         """Values that must not appear anywhere."""
         named = (self.kafka_sasl_password, self.consul_http_token)
-        options = (value for name, value in self.kafka_options.items() if _SECRET_KAFKA_OPTION.search(name))
+        options = (value for name, value in self.kafka_options.items() if SECRET_KAFKA_OPTION.search(name))
         return (*(secret.get_secret_value() for secret in named if secret), *options)
 
     @classmethod
@@ -386,6 +398,7 @@ class Settings(BaseModel):
         Options win over variables, ``X`` over ``BDZ_X``. Secret files are read here.
         """
         given = _given(environ)
+        passed_over = _pass_over_unreadable(environ, given)
         secrets, problems = _read_secrets(given)
         raw: dict[str, Any] = {"args": options.args}
         for field, variable in variables():
@@ -414,13 +427,25 @@ class Settings(BaseModel):
             settings = settings.model_copy(update={"consul_dsn": replace(settings.consul_dsn, scheme="https")})
         paired = {*KV_KEYS.values(), "kafka_options"}
         settings._given = {field: said for field, said in given.items() if field in paired}  # noqa: SLF001 - ours
-        settings._notes = tuple(_retired(environ))  # noqa: SLF001 - ours
+        settings._notes = (*passed_over, *_retired(environ), *_nearly_ours(environ))  # noqa: SLF001 - ours
         return settings
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be said of the environment at the start, and is no error: settings that no longer exist."""
+        """What is to be said of the environment at the start, and is no error.
+
+        Values about logs and status that cannot be read, settings that no longer exist, names that are nearly ours.
+        """
         return self._notes
+
+    @property
+    def kv_notes(self) -> tuple[str, ...]:
+        """Likewise of the KV directory, for these settings."""
+        return self._kv_notes
+
+    def name_of(self, field: str) -> str:
+        """Return the variable or key that set a field which may stand in the KV directory, or KAFKA_OPTIONS."""
+        return self._given[field].name if field in self._given else variable_name(field)
 
     def with_kv(self, texts: Mapping[str, str]) -> Settings:
         """Return these settings as if the variables of the KV directory's keys in ``texts`` had been set so.
@@ -428,6 +453,12 @@ class Settings(BaseModel):
         Raises SettingsError with every problem, as ``load`` does, under the names where the values stand.
         """
         said = {KV_KEYS[key]: _Given(key, text) for key, text in texts.items()}
+        notes = []
+        for field in [field for field, variable in variables() if variable.never_stops and field in said]:
+            why = _unreadable(field, said[field].text)
+            if why is not None:
+                holds, source = self.kv_in_force()[said[field].name]
+                notes.append(_passed_over(said.pop(field), why, f"that of the {source} holds: {holds}"))
         given = self._given | said
         parsed, error = _parse({field: text for field, (_, text) in said.items()})
         in_force = {field: getattr(self, field) for field, _ in variables() if field not in said}
@@ -438,6 +469,7 @@ class Settings(BaseModel):
             raise SettingsError(problems)
         settings = self.model_copy(update=parsed)
         settings._given = given  # noqa: SLF001 - ours
+        settings._kv_notes = tuple(notes)  # noqa: SLF001 - ours
         return settings
 
     def kv_in_force(self) -> dict[str, tuple[str, str]]:
@@ -511,6 +543,62 @@ def _given(environ: Mapping[str, str]) -> dict[str, _Given]:
 def _names(given: Mapping[str, _Given]) -> dict[str, str]:
     """The name of each field, as given or as it could be."""
     return {field: given[field].name if field in given else variable_name(field) for field, _ in variables()}
+
+
+def _unreadable(field: str, text: str) -> str | None:
+    """Say why a field cannot be read from a text, None if it can."""
+    _, error = _parse({field: text})
+    if error is None:
+        return None
+    (detail,) = error.errors(include_url=False, include_input=False)
+    return str(detail.get("ctx", {}).get("error", "expected text in UTF-8"))
+
+
+def _pass_over_unreadable(environ: Mapping[str, str], given: dict[str, _Given]) -> list[str]:
+    """Take out of ``given`` what cannot be read and never stops a start; its other spelling counts if that can be.
+
+    Return what is to be said of it.
+    """
+    notes = []
+    for field, variable in variables():
+        if not variable.never_stops:
+            continue
+        met = given.pop(field, None)
+        name = variable_name(field)
+        unreadable = []
+        for spelling in (name, PREFIX + name) if met else ():
+            text = environ.get(spelling)
+            why = _unreadable(field, text) if text else None
+            if text and why is None:
+                given[field] = _Given(spelling, text)
+                break
+            if text:
+                unreadable.append((_Given(spelling, text), why or ""))
+        if field in given:
+            instead = f"{given[field].name} holds: {given[field].text}"
+        else:
+            instead = f"the default holds: {variable.shown_default} ({PREFIX}{name} is the Supervisor's alone)"
+        notes += [_passed_over(of, why, instead) for of, why in unreadable]
+    return notes
+
+
+def _passed_over(said: _Given, why: str, instead: str) -> str:
+    return f"{said.name}: met {_shown(said.text)}; {why}; {instead}"
+
+
+def squeezed(name: str) -> str:
+    """Return a name without what is mistaken in it most: case, ``_`` and ``-``."""
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def _nearly_ours(environ: Mapping[str, str]) -> Iterator[str]:
+    """Variables that are not read, and look as if they were meant to be."""
+    names = [prefix + variable_name(field) for field, _ in variables() for prefix in ("", PREFIX)]
+    ours = {squeezed(name): name for name in names}
+    for name, text in environ.items():
+        meant = ours.get(squeezed(name))
+        if meant is not None and text and name not in names:
+            yield f"{name}: not read by the Supervisor, whose variable is {meant}; was that meant?"
 
 
 _RETIRED: Final = {

@@ -72,6 +72,24 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def librdkafka_int(text: str) -> int | None:
+    """Read a number as librdkafka does, by C's strtol: ``1000``, ``0x3e8``, ``01750``, ``1 B``; None if it has none."""
+    match = re.match(r"\s*([+-]?)(0[xX][0-9A-Fa-f]+|0[0-7]*|[1-9]\d*)", text, re.ASCII)
+    if not match:
+        return None
+    sign, digits = match.groups()
+    return int(sign + digits, 16 if digits[:2].lower() == "0x" else 8 if digits[0] == "0" else 10)
+
+
+def librdkafka_float(text: str) -> float | None:
+    """Likewise by strtod: ``0.5``, ``5ms``, ``1e2``, ``0x5``."""
+    hexadecimal = re.match(r"\s*[+-]?0[xX][0-9A-Fa-f]+", text, re.ASCII)
+    if hexadecimal:
+        return float(int(hexadecimal[0], 16))
+    decimal = re.match(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", text, re.ASCII)
+    return float(decimal[0]) if decimal else None
+
+
 def boolean(text: str) -> bool:
     """Parse what Go's ``strconv.ParseBool`` accepts."""
     if text not in _BOOLEANS:

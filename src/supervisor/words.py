@@ -83,7 +83,7 @@ def _take(found: Words, name: str, given: str) -> None:
     if name == "--args":
         from supervisor.values import split_list  # noqa: PLC0415 - see above
 
-        found.args.extend(split_list(given))
+        found.args.extend(split_list(given) or ("",))
     elif name == "--bin" and not given:
         found.problems.append("--bin: met ''; expected a program")
     elif name == "--bin":

@@ -35,7 +35,8 @@ def run(*argv: str, code: str = "", **environ: str) -> subprocess.CompletedProce
         (["--bin", "java", "--args", "-jar,target/app.jar"], "java", ("-jar", "target/app.jar")),
         (["--args", "--help", "--bin", "--version"], "--version", ("--help",)),
         (["--bin=x", "--args=-x,--bin"], "x", ("-x", "--bin")),
-        (["--args", "a", "--args", "b,c", "--args", ""], None, ("a", "b", "c")),
+        (["--args", "a", "--args", "", "--args", "b,c"], None, ("a", "", "b", "c")),
+        (["--args", "", "--args="], None, ("", "")),
         (["--args", r"a\,b", "--args=k=v"], None, ("a,b", "k=v")),
         (["--bin", "a", "--bin", "b"], "b", ()),
         (["--", "java", "-jar", "a,b.jar", "--help", "--"], "java", ("-jar", "a,b.jar", "--help", "--")),
@@ -91,11 +92,11 @@ def test_the_version_is_the_packages() -> None:
 
 def test_wrong_settings_end_with_2_and_a_line_for_each_problem() -> None:
     """Command line and environment together, without traceback, nothing on STDOUT."""
-    result = run("--frob", "--bin", "cat", NODE_ID="a/b", BDZ_HTTP_PORT="x")
+    result = run("--frob", "--bin", "cat", NODE_ID="a/b", BDZ_OUTPUT_JSON="x")
     assert (result.returncode, result.stdout) == (2, "")
     lines = result.stderr.splitlines()
     assert [line.split(": ")[:2] for line in lines] == [
-        ["supervisor", name] for name in ("command line", "KAFKA_DSN", "NODE_ID", "BDZ_HTTP_PORT")
+        ["supervisor", name] for name in ("command line", "KAFKA_DSN", "NODE_ID", "BDZ_OUTPUT_JSON")
     ]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from structlog.testing import capture_logs
 
 from supervisor.errors import SupervisorError
 from supervisor.health import Facts, calculator_check, supervisor_check
@@ -380,19 +381,57 @@ def test_broken_clients_do_no_harm() -> None:
     serve(scenario)
 
 
-def test_connections_are_bounded() -> None:
-    """Beyond the limit a client is turned away at once; when there is room again it is served."""
+@pytest.mark.parametrize("request_bytes", [b"", b"GET / HT", b"GET /health/live HTTP/1.1\r\n\r\n"])
+def test_many_connections_keep_no_probe_out(request_bytes: bytes) -> None:
+    """Of clients that do not ask, ask slowly, or do not go: the oldest make room, and their number is bounded."""
 
     async def scenario(server: StatusServer) -> None:
-        idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(MAX_CONNECTIONS)]
-        await until(lambda: len(server._connections) == MAX_CONNECTIONS)
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
-        writer.close()
-        for _, other in idle:
-            other.close()
+        others = []
+        for _ in range(200):
+            other = await asyncio.open_connection("127.0.0.1", server.port)
+            other[1].write(request_bytes)
+            others.append(other)
+        for path in ("/health/live", "/health/ready", "/status"):
+            async with asyncio.timeout(1.0):
+                assert (await get(server, path)).status == 200
+        assert len(server._connections) <= MAX_CONNECTIONS
+        for _, writer in others:
+            writer.close()
         await until(lambda: not server._connections)
-        assert (await get(server, "/health/live")).status == 200
+
+    serve(scenario)
+
+
+def test_who_asks_is_answered_before_who_does_not_makes_room() -> None:
+    """An answer under way is not cut off for those that came later and do not ask."""
+
+    async def scenario(server: StatusServer) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        await until(lambda: any(connection.phase > 0 for connection in server._connections))
+        idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2 * MAX_CONNECTIONS)]
+        assert (await reader.read()).endswith(b"</html>\n")
+        for _, other in (*idle, (reader, writer)):
+            other.close()
+
+    serve(scenario)
+
+
+def test_a_port_is_tried_until_it_is_free() -> None:
+    """It is one warning, and an error that stands meanwhile."""
+
+    async def scenario(server: StatusServer) -> None:
+        second = StatusServer("127.0.0.1", server.port, lambda: HEALTHY)
+        with capture_logs() as logs:
+            listening = asyncio.create_task(second.listen(again_s=0.01))
+            await until(lambda: second.error is not None)
+            await asyncio.sleep(0.05)
+            await server.stop()
+            await listening
+        assert [line["log_level"] for line in logs] == ["warning", "info"]
+        assert second.error is None
+        assert (await get(second, "/health/live")).status == 200
+        await second.stop()
 
     serve(scenario)
 

@@ -94,6 +94,28 @@ def test_nothing_else_is_a_boolean(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "whole", "real"),
+    [
+        ("1000", 1000, 1000.0),
+        (" +1000 B", 1000, 1000.0),
+        ("0x3e8", 1000, 1000.0),
+        ("0X3E8", 1000, 1000.0),
+        ("01750", 1000, 1750.0),
+        ("-1", -1, -1.0),
+        ("5ms", 5, 5.0),
+        ("0.5", 0, 0.5),
+        (".5", None, 0.5),
+        ("1e2", 1, 100.0),
+        ("", None, None),
+        ("ten", None, None),
+    ],
+)
+def test_numbers_of_librdkafka_are_read_as_it_does(text: str, whole: int | None, real: float | None) -> None:
+    """By C's strtol and strtod."""
+    assert (values.librdkafka_int(text), values.librdkafka_float(text)) == (whole, real)
+
+
+@pytest.mark.parametrize(
     ("text", "items"),
     [
         ("", ()),
