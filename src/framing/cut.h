@@ -15,6 +15,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef enum {
@@ -43,3 +44,6 @@ static inline int cut_state(const cut_t *c) { return atomic_load_explicit(&c->st
 
 /* Returns 0 if the state was another one by now. */
 static inline int cut_move(cut_t *c, int from, int to) { return atomic_compare_exchange_strong(&c->state, &from, to); }
+
+/* Destroy what was handed over and nobody took. */
+void cut_drop_offsets(cut_t *c);

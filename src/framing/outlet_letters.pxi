@@ -11,23 +11,6 @@ cdef enum:
     LETTER_MADE
 
 
-cdef rd_kafka_headers_t *letter_headers(progress_t *p, const char *stage, const char *cause, const char *why,
-                                        const char *topic) noexcept nogil:
-    """The headers of Kafka Connect's dead letter queues, but for those of the record's place."""
-    cdef rd_kafka_headers_t *headers = rdk.headers_new(8)
-    letter_headers_add(headers, p, stage, cause, why, topic)
-    return headers
-
-
-cdef void letter_headers_add(rd_kafka_headers_t *headers, progress_t *p, const char *stage, const char *cause,
-                             const char *why, const char *topic) noexcept nogil:
-    rdk.header_add(headers, b"__connect.errors.topic", -1, topic, -1)
-    rdk.header_add(headers, b"__connect.errors.connector.name", -1, p.workspace, -1)
-    rdk.header_add(headers, b"__connect.errors.stage", -1, stage, -1)
-    rdk.header_add(headers, b"__connect.errors.exception.class.name", -1, cause, -1)
-    rdk.header_add(headers, b"__connect.errors.exception.message", -1, why, -1)
-
-
 cdef bint outlet_buries(const outlet_t *s) noexcept nogil:
     return s.letters_rkt != NULL and s.flow != DISCARD
 

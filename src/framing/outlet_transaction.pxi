@@ -79,15 +79,6 @@ cdef void outlet_fail(outlet_t *s, int code, const char *why) noexcept nogil:
         notice_post(&s.client.notices, NOTICE_ABORTED, code, why)
 
 
-cdef void cut_drop_offsets(cut_t *cut) noexcept nogil:
-    cdef void *offsets = cut_take_offsets(cut)
-    cdef void *group = cut_take_group(cut)
-    if offsets != NULL:
-        rdk.topic_partition_list_destroy(<rd_kafka_topic_partition_list_t *>offsets)
-    if group != NULL:
-        rdk.consumer_group_metadata_destroy(group)
-
-
 cdef void outlet_drop_offsets(outlet_t *s) noexcept nogil:
     cut_drop_offsets(&s.progress.cut)
     s.offsets_sent = False

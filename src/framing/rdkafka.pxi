@@ -297,6 +297,7 @@ cdef extern from "cut.h" nogil:
     bint cut_move(cut_t *, int, int)
     void *cut_take_offsets(cut_t *)
     void *cut_take_group(cut_t *)
+    void cut_drop_offsets(cut_t *)
 
 cdef extern from "delivery.h" nogil:
     int BATCHES
@@ -416,6 +417,11 @@ cdef extern from "progress.h" nogil:
     void progress_attach(progress_t *, int)
     void progress_detach(progress_t *)
     ssize_t progress_read(progress_t *, void *, size_t)
+
+cdef extern from "letter_headers.h" nogil:
+    void letter_headers_add(rd_kafka_headers_t *, const progress_t *, const char *, const char *, const char *,
+                            const char *)
+    rd_kafka_headers_t *letter_headers(const progress_t *, const char *, const char *, const char *, const char *)
 
 # Names of notice kinds, in the order of notices.h.
 NOTICE_KINDS = ("log", "error", "oversize-line", "unproducible", "fatal", "assigned", "placed", "revoked",

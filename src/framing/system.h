@@ -10,6 +10,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#define MS INT64_C(1000000) /* in ns */
+
 typedef struct {
     int64_t (*monotonic_ns)(void);
     int64_t (*unix_ms)(void);
