@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
+from supervisor.figures import duration, number, size
 from supervisor.health import (
     CRITICAL,
     PASSING,
@@ -20,8 +21,6 @@ from supervisor.health import (
 )
 
 REFRESH_S: Final = 5
-
-_NBSP: Final = "\N{NO-BREAK SPACE}"  # a number and its unit stay together
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1c2128; --dim: #5d6672; --paper: #f5f6f8; --card: #fff; --line: #dfe3e8;
@@ -189,34 +188,3 @@ def _table(title: str, rows: Iterable[Row]) -> str:
 
 def _offset(offset: int) -> str:
     return number(offset) if offset >= 0 else "not known yet"
-
-
-def number(value: int) -> str:
-    """Write a number with its thousands apart."""
-    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-
-
-def size(value_bytes: float) -> str:
-    """Write a number of bytes with a unit that keeps it short."""
-    if value_bytes < 1024:
-        return f"{int(value_bytes)}{_NBSP}B"
-    for unit in ("KiB", "MiB", "GiB"):
-        value_bytes /= 1024
-        if value_bytes < 1024:
-            return f"{value_bytes:.1f}{_NBSP}{unit}"
-    return f"{value_bytes / 1024:.1f}{_NBSP}TiB"
-
-
-def duration(seconds: float) -> str:
-    """Write a duration in its two largest units."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f}{_NBSP}ms"
-    if seconds < 60:
-        return f"{seconds:.1f}{_NBSP}s"
-    minutes, whole_s = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}{_NBSP}min {whole_s}{_NBSP}s"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours}{_NBSP}h {minutes}{_NBSP}min"
-    return f"{hours // 24}{_NBSP}d {hours % 24}{_NBSP}h"

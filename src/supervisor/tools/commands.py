@@ -19,6 +19,8 @@ from supervisor.errors import SettingsError, SupervisorError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("supervisor.tools.demo", "the whole system on librdkafka's mock cluster, in under a minute"),
+    "status": ("supervisor.tools.status", "what the running instance does, as its page tells it"),
+    "health": ("supervisor.tools.health", "is the running instance well? For HEALTHCHECK and exec probes"),
 }
 """Of each command its module and what it is, in one line."""
 
