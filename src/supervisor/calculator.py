@@ -5,6 +5,9 @@ here. Every end that was not asked for counts as a failure, exit status 0 too: a
 ends. A run that lasted STABLE_S wipes the slate. After CRASH_LOOP_AFTER failures in a row the state is crash-loop, and
 stays so through the next attempts until one of them is stable: a check must not turn green with every attempt.
 
+A stop may reach the Calculator at the same moment as the Supervisor (systemd's control group, an operator's kill):
+whichever of the two is seen first, its end is one that was asked for then.
+
 A program may become another user's (sudo, setpriv) while this process has no CAP_KILL: then every signal is refused.
 It gets its EOF like any other and may end by that; one that does not is left behind, without STDIN and STDOUT, so that
 a stop ends in time and a run that failed has a successor.
@@ -47,6 +50,9 @@ PIPE_BYTES: Final = 1 << 20
 _STDERR_REST_S: Final = 1.0  # for logging what the pipe still holds at the end of a run
 _UNKILLABLE_S: Final = 5.0  # after SIGKILL; only uninterruptible sleep lasts longer, and nothing can be done about it
 _REFUSED_S: Final = 1.0  # likewise, where SIGKILL was refused and so nothing comes of it
+_SAME_MOMENT_S: Final = 0.2
+"""An end that nobody asked for is judged after this: a stop that came to both may be on its way to us."""
+
 _LEFT_BEHIND_MAX: Final = 3  # processes that could not be ended and live on: no further one beside so many
 
 
@@ -56,6 +62,7 @@ class Run:
 
     ``end_asked``: its end was asked for before it came, so that nothing of how it ends is its failure or a record's.
     ``terminate_sent``: a SIGTERM or SIGKILL for that came before, or it was left behind at the end of its grace.
+    ``maybe_told``: the Supervisor's own stop signal may have come to it too, and exit status 0 would not show that.
     """
 
     number: int
@@ -65,6 +72,7 @@ class Run:
     started_s: float = field(default_factory=time.monotonic)
     end_asked: bool = False
     terminate_sent: bool = False
+    maybe_told: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,7 @@ class Calculator:
         withheld: frozenset[str],
         environ: Sequence[bytes] | None = None,
         stable_s: float = STABLE_S,
+        stop_signals: frozenset[int] = frozenset({SIGTERM}),
     ) -> None:
         self.lifecycle = Lifecycle("calculator", CALCULATOR, CalculatorState.STOPPED, state_changed)
         self.restarts = 0
@@ -140,6 +149,8 @@ class Calculator:
         self._reaper = reaper
         self._backoff = Backoff(backoff_max_s)
         self._stable_s = stable_s
+        self._stop_signals = stop_signals
+        self._stop_expected = asyncio.Event()
         hidden = {os.fsencode(name) for name in withheld}
         entries = _own_environment() if environ is None else environ
         self.environ: Sequence[bytes] = [entry for entry in entries if entry.partition(b"=")[0] not in hidden]
@@ -194,6 +205,17 @@ class Calculator:
                 self.lifecycle.change(CalculatorState.STOPPED, "no further run")
             self._all_over.set()
 
+    def expect_stop(self, signum: int) -> None:
+        """The Supervisor got this signal and is going to ``stop``: an end that comes from now on, or came just now, is
+        no failure, and no run follows it.
+        """
+        self._stop_asked = True
+        self._stop_expected.set()
+        self._wake.set()
+        if self._run is not None:
+            self._run.end_asked = True
+            self._run.maybe_told = os.getpid() != 1 and not _ends_by(self._run.pid, signum)
+
     async def stop(self, *, close_stdin: Callable[[], None], at_once: bool, grace_s: float) -> ExitStatus | None:
         """End the restart loop for good: EOF, SIGTERM at half of ``grace_s`` (``at_once``: now), SIGKILL at its end.
 
@@ -232,7 +254,7 @@ class Calculator:
 
     def forward(self, signum: int) -> None:
         """Send a signal to the Calculator's process group."""
-        if self._run is not None:
+        if self._run is not None and self._ended is not None and not self._ended.done():
             self._signal(self._run, signum)
 
     def look_at_permission(self) -> None:
@@ -332,10 +354,13 @@ class Calculator:
             await stderr.finish(_STDERR_REST_S if ended.done() else 0.0)
             self.last_stderr_line = stderr.last_line
         lasted_s = round(time.monotonic() - run.started_s, 3)
+        await self._let_a_stop_catch_up(run, status)
         asked = run.end_asked
         self._forget_run()
         self.last_exit = status
         log.info("calculator ended", pid=run.pid, run=run.number, status=str(status), lasted_s=lasted_s, asked=asked)
+        if asked and self.lifecycle.state is CalculatorState.RUNNING:
+            self.lifecycle.change(CalculatorState.STOPPING, "it ended when the Supervisor was asked to stop")
         if not asked:
             self._fail(Failure(self._how_it_failed(run, status), lasted_s, stderr.last_line))
         self._fault = None
@@ -343,6 +368,14 @@ class Calculator:
             await self._listener.calculator_exited(run, status)
         finally:
             self._run_over.set()
+
+    async def _let_a_stop_catch_up(self, run: Run, status: ExitStatus) -> None:
+        """Of a stop that came to both of us, the Calculator's end may be seen first."""
+        by_a_stop = status.signal is None or status.signal in self._stop_signals
+        if by_a_stop and self._fault is None and not run.end_asked:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop_expected.wait(), _SAME_MOMENT_S)
+            run.end_asked = self._stop_expected.is_set()
 
     def _how_it_failed(self, run: Run, status: ExitStatus) -> str:
         if self._fault is None:
@@ -457,6 +490,17 @@ class Calculator:
 def _patience_s(run: Run) -> float:
     """How long after SIGKILL its end is waited for: one that refuses it does not end, even if its group got it."""
     return _UNKILLABLE_S if may_signal(run.pid) else _REFUSED_S
+
+
+def _ends_by(pid: int, signum: int) -> bool:
+    """Whether this signal ends the process by default, so that its status tells of it."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines()
+        masks = dict(line.split(":", 1) for line in lines if line.startswith("Sig"))
+        handled = (int(masks[name], 16) for name in ("SigBlk", "SigIgn", "SigCgt"))
+        return not any(mask >> (signum - 1) & 1 for mask in handled)
+    except (OSError, KeyError, ValueError):
+        return False  # it cannot be looked at
 
 
 def _unasked(status: ExitStatus) -> str:

@@ -66,6 +66,7 @@ class Daemon:
             reaper=reaper,
             backoff_max_s=settings.restart_backoff_max_s,
             withheld=SECRET_VARIABLES,
+            stop_signals=settings.stop_signals,
         )
         self._stdin_standstill = Standstill()
         self._output_standstill = Standstill()
@@ -160,6 +161,7 @@ class Daemon:
             self._relay.shorten_end()
             return
         log.info("asked to stop", signal=signal_name(signum))
+        self._calculator.expect_stop(signum)
         self._stop_asked.set()
 
     async def _stop(self, tasks: dict[str, asyncio.Task[object]]) -> None:

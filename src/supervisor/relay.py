@@ -146,7 +146,7 @@ class Relay:
             self._inlet.exited()
         in_time = await self._stdout_taken()
         # STDIN's end first, then an exit by itself: a program that was told to stop may leave lines it had read undone.
-        finished = status.code == 0 and self._eof_given and not run.terminate_sent
+        finished = status.code == 0 and self._eof_given and not (run.terminate_sent or run.maybe_told)
         keep_tail = status.code == 0 and self._stdout_ended.is_set()  # no end, no last line
         # A transaction's records come again with all their lines, those not taken yet included.
         keep_lines = in_time and not (self._transactional and self._inlet is not None)

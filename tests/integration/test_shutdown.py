@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 
@@ -11,7 +13,7 @@ from tests.conftest import Names
 from tests.services.agent import Agent, Consul
 from tests.services.broker import Cluster
 from tests.services.peers import Manager, Persistence
-from tests.services.processes import until
+from tests.services.processes import children, until
 from tests.services.supervised import Supervised
 from tests.services.topics import Kafka
 
@@ -92,6 +94,57 @@ def test_it_leaves_consul_before_it_closes(  # noqa: PLR0917 - fixtures
     order = ["registration deregistered", "relay draining", "calculator stopping", "relay stopped"]
     assert sorted(order, key=lambda name: position(process, name)) == order
     assert kafka.members(names.group) == []
+
+
+# Slow. With a handler it ends soon after the signal, with status 0 and what it read last in its own buffer.
+SLOW = """
+import os, signal, sys, time
+stops = []
+if sys.argv[1] == "handler": signal.signal(signal.SIGTERM, lambda *_: stops.append(1))
+while chunk := os.read(0, 65536):
+    last = bool(stops)
+    for line in chunk.splitlines(keepends=True):
+        time.sleep(0.04)
+        os.write(1, line)
+        if last: sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize("first", ["calculator", "supervisor"])
+@pytest.mark.parametrize("kind", ["default", "handler"])
+def test_a_stop_that_reaches_both_is_orderly(  # noqa: PLR0917 - fixtures
+    kafka: Kafka,
+    names: Names,
+    manager: Manager,
+    topics: tuple[str, str],
+    persistence: Read,
+    supervisor_process: Start,
+    first: str,
+    kind: str,
+) -> None:
+    """As systemd stops a control group: no failure, no record accused, and none lost that the Calculator had read."""
+    manager.route(*topics)
+    process = supervisor_process(("python3", "-c", SLOW, kind))
+    process.wait_ready()
+    kafka.produce(topics[0], [b"%d" % number for number in range(RECORDS)])
+    process.wait_counter("outlet", "lines_delivered", 10)
+    (calculator,) = children(process.pid)
+    both = [process.pid, calculator] if first == "supervisor" else [calculator, process.pid]
+    os.kill(both[0], signal.SIGTERM)
+    time.sleep(0.01)
+    os.kill(both[1], signal.SIGTERM)
+    assert process.wait() == 0
+    ended = process.wait_log("calculator ended")
+    assert (ended["status"], ended["asked"]) == ("exit status 0" if kind == "handler" else "killed by SIGTERM", True)
+    said = {event["event"] for event in process.events if event["level"] in {"warning", "error"}}
+    assert said <= {"librdkafka"}, said
+    assert len([event for event in process.events if event["event"] == "calculator running"]) == 1
+    assert set(kafka.committed_metadata(names.group, topics[0]).values()) <= {""}
+    again = supervisor_process(("cat",))
+    kafka.wait_committed(names.group, topics[0], RECORDS)
+    again.terminate()
+    values = {frame.value for frame in persistence(topics[1]).read()}
+    assert values == {str(number) for number in range(RECORDS)}
 
 
 def no_route(manager: Manager, topics: tuple[str, str], process: Supervised, kafka: Kafka) -> None:
