@@ -1,4 +1,5 @@
-"""The two extension modules; everything else about the package stands in pyproject.toml.
+"""The two extension modules and the program that the command is; everything else about the package stands in
+pyproject.toml.
 
 They keep to CPython's limited API of 3.11, so that one wheel fits every CPython from 3.11 on.
 
@@ -10,6 +11,10 @@ import sysconfig
 from pathlib import Path
 
 from setuptools import setup  # isort: skip  (must come before Cython's, whose Extension derives from the patched one)
+from distutils.ccompiler import new_compiler  # setuptools' own, which has no other name for it
+from distutils.command.build_scripts import build_scripts
+from distutils.sysconfig import customize_compiler
+
 from Cython.Distutils import Extension
 
 SANITIZE = os.environ.get("SUPERVISOR_SANITIZE") == "1"
@@ -42,7 +47,22 @@ def extension(name: str, depends: list[str]) -> Extension:
     )
 
 
+class BuildScripts(build_scripts):
+    """The command beside the script that it starts."""
+
+    def run(self) -> None:
+        super().run()
+        compiler = new_compiler()
+        customize_compiler(compiler)
+        flags = [*OPTIMISATION, "-std=c11", "-Wall", "-Wextra", "-fPIE"]
+        objects = compiler.compile(
+            ["src/launcher/supervisor.c"], output_dir=f"{self.build_dir}-objects", extra_postargs=flags
+        )
+        compiler.link_executable(objects, "supervisor", output_dir=self.build_dir, extra_postargs=["-pie", "-Wl,-s"])
+
+
 setup(
+    cmdclass={"build_scripts": BuildScripts},
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
     ext_modules=[
         extension("_framing", sources("framing/*.h", "framing/*.pxi")),

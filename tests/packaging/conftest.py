@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import sys
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from tests.conftest import Names
 from tests.packaging.in_root import InRoot
+from tests.packaging.pythons import environment
 from tests.packaging.roots import CACHE, PROJECT, root
 from tests.services.process import ServiceError
 from tests.services.supervised import Supervised
@@ -52,6 +54,12 @@ def opt() -> Path:
 def wheel() -> Path:
     """This machine's wheel."""
     return made(f"wheels/*_{platform.machine()}.whl", "wheels")
+
+
+@pytest.fixture(scope="session")
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of a virtual environment with this machine's wheel in it, for tests that leave it whole."""
+    return environment(sys.executable, tmp_path_factory.mktemp("wheel") / "venv", wheel)
 
 
 @pytest.fixture

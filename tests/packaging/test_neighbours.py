@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.packaging.pythons import environment
 from tests.packaging.roots import run
 from tests.services.processes import until
 from tests.services.supervised import Supervised
@@ -59,9 +58,8 @@ def test_beside_the_directory(in_root: Callable[..., Supervised], opt: Path, tmp
         _check(in_root(place, ("python3", "-c", _REPORT)), [3, 9], "/usr/local/")
 
 
-def test_beside_the_wheel(wheel: Path, tmp_path: Path) -> None:
+def test_beside_the_wheel(programs: Path, tmp_path: Path) -> None:
     """In a virtual environment of our own, with the Calculator's packages on PYTHONPATH."""
-    programs = environment(sys.executable, tmp_path / "venv", wheel)
     _packages(tmp_path / "site")
     process = Supervised(
         (sys.executable, "-c", _REPORT),

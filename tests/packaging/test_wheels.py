@@ -101,7 +101,7 @@ def test_the_main_job_is_done_in_an_image(  # noqa: PLR0917 - fixtures, by name
     )
 
 
-def test_the_wheel_uses_what_the_processor_has(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_uses_what_the_processor_has(programs: Path) -> None:
     """The cross compiler's run-time library does not know the processor; the kernels' choice must not rest on it."""
     flags = set(
         re.findall(r"^(?:flags|Features)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0].split()
@@ -109,7 +109,6 @@ def test_the_wheel_uses_what_the_processor_has(wheel: Path, tmp_path: Path) -> N
     expected = "scalar"
     if platform.machine() == "x86_64":
         expected = "avx2" if {"avx2", "bmi1"} <= flags else "ssse3" if "ssse3" in flags else "sse2"
-    programs = environment(sys.executable, tmp_path / "venv", wheel)
     done = subprocess.run(
         [programs / "python", "-c", "from supervisor import _framing; print(_framing.best_isa())"],
         capture_output=True,
@@ -150,22 +149,20 @@ def test_supervisords_files_over_ours_are_said(wheel: Path, tmp_path: Path) -> N
     assert _version(programs).returncode == 0
 
 
-def test_what_lies_about_changes_nothing(wheel: Path, tmp_path: Path) -> None:
-    """Modules of the names that we import, in the working directory, on PYTHONPATH and beside the command."""
-    programs = environment(sys.executable, tmp_path / "venv", wheel)
-    traps = tmp_path / "traps"
-    traps.mkdir()
-    for folder in (traps, programs):
-        for name in ("queue", "types", "consul", "supervisor", "structlog"):
-            (folder / f"{name}.py").write_text("raise SystemExit('a trap')\n")
-    (programs / "supervisor.py").unlink()  # an import of the command's own name is Python's affair
-    done = subprocess.run(
-        [programs / "supervisor", "--version"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-        cwd=traps,
-        env=os.environ | {"PYTHONPATH": str(traps)},
-    )
-    assert done.returncode == 0, done
+def test_the_command_finds_its_interpreter_as_installers_write_it(wheel: Path, programs: Path, tmp_path: Path) -> None:
+    """As pip does in the script beside it, and in the form for paths that no first line can hold; or says why not."""
+    first, rest = (programs / "supervisor-main").read_text().split("\n", 1)
+    assert first == f"#!{programs / 'python'}"
+    (tmp_path / "supervisor").write_bytes((programs / "supervisor").read_bytes())
+    (tmp_path / "supervisor").chmod(0o755)
+    script = tmp_path / "supervisor-main"
+    for quote in ("", "'"):
+        script.write_text(f"#!/bin/sh\n'''exec' {quote}{programs / 'python'}{quote} \"$0\" \"$@\"\n' '''\n{rest}")
+        assert _version(tmp_path).stdout == f"supervisor {wheel.name.split('-')[1]}\n"
+    for text, said in (("#!python\n", "no interpreter"), ("#!/no/such/python\n", "/no/such/python: No such file")):
+        script.write_text(text)
+        wrong = _version(tmp_path)
+        assert (wrong.returncode, wrong.stdout, len(wrong.stderr.splitlines())) == (1, "", 1)
+        assert said in wrong.stderr
+    script.unlink()
+    assert "supervisor-main: No such file" in _version(tmp_path).stderr
