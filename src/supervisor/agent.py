@@ -15,10 +15,10 @@ import json
 import queue
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import structlog
 from pydantic import SecretStr
@@ -54,6 +54,14 @@ class KvDirectory:
     index: int
     entries: Mapping[str, bytes] | None
     modify_indexes: Mapping[str, int]
+
+
+class Right(NamedTuple):
+    """A right that a token has or has not: ``resource`` is key or service, ``access`` read or write."""
+
+    resource: str
+    access: str
+    segment: str
 
 
 class ConsulAgent:
@@ -124,6 +132,28 @@ class ConsulAgent:
         """Remove a service with its checks; one that is not there is as good."""
         await self._local(f"/v1/agent/service/deregister/{service_id}", "deregister the service", unknown_is_fine=True)
 
+    async def may(self, rights: Sequence[Right]) -> list[bool] | None:
+        """Which of these rights the token has, without the use of any; None of an agent without ACLs.
+
+        AgentRefusedError where the agent does not tell: it is asked as Consul's own pages ask it.
+        """
+        asked = "say what the token may do"
+        wanted = [{"Resource": right.resource, "Access": right.access, "Segment": right.segment} for right in rights]
+        params, body = self._datacenter(), json.dumps(wanted)
+        answer = await self._request(
+            "local", "/v1/internal/acl/authorize", params, self._local_timeout_s, asked, body, changes=False
+        )
+        if answer.code == 401 and "ACL support disabled" in answer.body:
+            return None
+        self._check(answer, asked)
+        try:
+            allowed = [item["Allow"] is True for item in json.loads(answer.body)]
+        except (KeyError, TypeError, ValueError, RecursionError):
+            allowed = []
+        if len(allowed) != len(rights):
+            raise self._no_agent(answer, asked)
+        return allowed
+
     async def own_address(self) -> str:
         """Find the address of this machine on the route to the agent."""
         try:
@@ -162,6 +192,8 @@ class ConsulAgent:
         timeout_s: float,
         asked: str,
         body: str | None = None,
+        *,
+        changes: bool = True,
     ) -> Answer:
         timeouts_s = (CONNECT_TIMEOUT_S, timeout_s)
 
@@ -170,7 +202,7 @@ class ConsulAgent:
             headers = {"X-Consul-Token": token} if token else {}
             if body is None:
                 return http.get(path, params, headers, timeouts_s)
-            return http.put(path, params, headers, timeouts_s, body)
+            return (http.put if changes else http.post)(path, params, headers, timeouts_s, body)
 
         thread = self._lane(lane)
         asked_of = _asked_of(lane)

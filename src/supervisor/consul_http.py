@@ -83,6 +83,12 @@ class ConsulHttp:
         """PUT, like ``get``."""
         return self._ask(self._http.put, path, timeouts_s, params=params, headers=headers, data=body.encode())
 
+    def post(
+        self, path: str, params: Pairs, headers: Mapping[str, str], timeouts_s: tuple[float, float], body: str
+    ) -> Answer:
+        """POST, like ``get``."""
+        return self._ask(self._http.post, path, timeouts_s, params=params, headers=headers, data=body.encode())
+
     def cut(self) -> None:
         """Take the connection away from the call that is stuck in it: it raises."""
         self._adapter.cut()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 import confluent_kafka.cimpl
@@ -111,6 +111,27 @@ def _options(settings: Settings) -> dict[str, str]:
         if number is not None:  # else librdkafka refuses it
             options[name] = str(number)
     return options
+
+
+def library() -> Any:
+    """The client library with its admin client, for the commands that ask a cluster: a start does without."""
+    import confluent_kafka.admin  # noqa: PLC0415
+
+    return confluent_kafka
+
+
+def asking_properties(settings: Settings) -> dict[str, str]:
+    """Properties of a client that asks and reads for a command. It makes no topic, commits nothing, joins no group."""
+    options = {name: value for name, value in _options(settings).items() if name != "group.instance.id"}
+    return {
+        **_common(settings),
+        **options,
+        "allow.auto.create.topics": "false",
+        "client.id": f"supervisor-{settings.node_id}-asking",
+        "log_level": "0",  # what goes wrong comes by the error callback
+        "reconnect.backoff.max.ms": "1000",
+        "statistics.interval.ms": "0",
+    }
 
 
 def consumer_properties(settings: Settings, topic: str) -> dict[str, str]:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.conftest import Names
+from tests.services.agent import Consul
 from tests.services.broker import Cluster
+from tests.services.commands import command, results
 from tests.services.flow import Flow
 from tests.services.peers import Manager
 from tests.services.processes import until
@@ -117,6 +119,36 @@ def test_a_right_is_lost_in_a_transaction(  # noqa: PLR0917 - fixtures
     print(flow.trouble("outgoing stream", said))
     secured.allow(names.node_id, *rights[lost])
     flow.arrived(once=True, same_calculator=False, deadline_s=40)
+
+
+def test_check_names_the_rights_that_are_missing(
+    secured: Kafka, rights: dict[str, tuple[str, str, str]], consul: Consul, names: Names, manager: Manager
+) -> None:
+    """All of them there: nothing is wrong; without two: these; a wrong password is what the broker says it is."""
+    manager.route(rights["read"][2], rights["write"][2])
+    settings = login(names) | {
+        "NODE_ID": names.node_id,
+        "PROGRAM": "cat",
+        "KAFKA_DSN": secured.bootstrap,
+        "KAFKA_CONSUMER_GROUP": names.group,
+        "CONSUL_DSN": consul.dsn,
+        "CONSUL_HTTP_TOKEN": consul.token or "",
+    }
+    status, found = results(command("check", "--connect", "--json", **settings))
+    assert (status, found["right to outgoing stream"]["level"]) == (0, "ok")
+    assert found[f"max.message.bytes of {rights['write'][2]}"]["level"] == "skipped"  # for want of DescribeConfigs
+    for lost in ("write", "group"):
+        secured.allow(names.node_id, "DESCRIBE", *rights[lost][1:])
+        secured.forbid(names.node_id, *rights[lost])
+    status, found = results(command("check", "--connect", "--json", **settings))
+    wrong = {name: result["message"] for name, result in found.items() if result["level"] == "error"}
+    assert status == 1
+    assert wrong == dict.fromkeys(
+        ("right to outgoing stream", f"right to consumer group {names.group}"),
+        "it is missing; what there is: Describe",
+    )
+    status, found = results(command("check", "--connect", "--json", **settings | {"KAFKA_SASL_PASSWORD": "open"}))
+    assert (status, "invalid credentials" in found["Kafka brokers"]["message"]) == (1, True)
 
 
 def test_a_wrong_password_is_said(secured: Kafka, names: Names, manager: Manager, supervisor_process: Start) -> None:

@@ -22,6 +22,7 @@ from supervisor.errors import AgentRefusedError
 from supervisor.settings import SECRET_VARIABLES, Options, Settings
 from tests.conftest import Names
 from tests.services.agent import Agent
+from tests.services.commands import command
 from tests.services.peers import Manager
 from tests.services.supervised import Supervised
 from tests.services.topics import Kafka
@@ -104,6 +105,31 @@ def test_the_documented_policy_is_the_least(acl_agent: Agent, left_out: str) -> 
     assert list(refused) == [left_out]
     assert "CONSUL_HTTP_TOKEN_FILE" in refused[left_out]
     assert token not in refused[left_out]
+
+
+def test_check_sees_the_tokens_rights_without_their_use(acl_agent: Agent) -> None:
+    """What is missing is an error that names it; nothing is written."""
+    node_id = f"node-{uuid4().hex[:8]}"
+    keys = f"buldozer/subordinate/{node_id}"
+    acl_agent.kv_put(f"{keys}/desired_version", "1")
+    environ = {"NODE_ID": node_id, "KAFKA_DSN": "127.0.0.1:1", "CONSUL_DSN": acl_agent.dsn, "PROGRAM": "cat"}
+    expected = {
+        "": [],
+        "service": [f"service write on bdz-wsp-{node_id}"],
+        "key": [f"key write on {keys}/adopted_version"],
+    }
+    checks = {}
+    for left_out in expected:
+        rules = "\n".join(match[0] for match in RULE.finditer(documented_policy(node_id)) if match[1] != left_out)
+        token = acl_agent.make_token(rules)
+        checks[left_out] = command("check", "--connect", "--json", **environ, CONSUL_HTTP_TOKEN=token), token
+    for left_out, (check, token) in checks.items():
+        out, _ = check.communicate(timeout=60)
+        assert token not in out
+        rights = [found for found in json.loads(out)["results"] if found["name"] == "Consul token's rights"]
+        assert len(rights) == 3
+        assert [right["value"] for right in rights if right["level"] == "error"] == expected[left_out]
+    assert list(acl_agent.get(f"kv/{keys}", keys="")) == [f"{keys}/desired_version"]
 
 
 def test_the_policy_does_not_let_it_change_its_route(acl_agent: Agent) -> None:

@@ -136,7 +136,7 @@ class Kafka:
         }
 
     @contextlib.contextmanager
-    def another_member(self, group: str, topic: str) -> Iterator[None]:
+    def another_member(self, group: str, topic: str, *, strategy: str = "cooperative-sticky") -> Iterator[None]:
         """Somebody else is in the group meanwhile, has a share of the topic's partitions and commits nothing."""
         consumer = Consumer(
             self._common
@@ -145,7 +145,7 @@ class Kafka:
                 "enable.auto.commit": False,
                 "heartbeat.interval.ms": 500,
                 "session.timeout.ms": 6000,
-                "partition.assignment.strategy": "cooperative-sticky",
+                "partition.assignment.strategy": strategy,
             }
         )
         over = threading.Event()

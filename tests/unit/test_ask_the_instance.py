@@ -90,13 +90,16 @@ def test_health_says_what_the_probes_say() -> None:
 
 
 def test_the_port_and_host_are_found_as_the_instance_finds_them() -> None:
-    """The unprefixed name wins, an empty one is none, and a port that is none counts as the default."""
+    """The unprefixed name wins, an empty one is none, and what cannot be read is passed over."""
     for environ, expected in (
         ({}, ("127.0.0.1", 8080)),
         ({"HTTP_PORT": "1", "BDZ_HTTP_PORT": "2"}, ("127.0.0.1", 1)),
         ({"HTTP_PORT": "", "BDZ_HTTP_PORT": "2"}, ("127.0.0.1", 2)),
         ({"HTTP_PORT": "tcp://10.0.0.1:8080"}, ("127.0.0.1", 8080)),
         ({"HTTP_PORT": "65536"}, ("127.0.0.1", 8080)),
+        ({"HTTP_PORT": "tcp://10.0.0.1:8080", "BDZ_HTTP_PORT": "2"}, ("127.0.0.1", 2)),
+        ({"HTTP_HOST": "no host", "BDZ_HTTP_HOST": "web"}, ("web", 8080)),
+        ({"HTTP_HOST": "10.1.2", "BDZ_HTTP_HOST": "a:1"}, ("127.0.0.1", 8080)),
         ({"HTTP_HOST": "0.0.0.0"}, ("127.0.0.1", 8080)),
         ({"HTTP_HOST": "::"}, ("::1", 8080)),
         ({"BDZ_HTTP_HOST": "10.1.2.3"}, ("10.1.2.3", 8080)),

@@ -51,15 +51,36 @@ def get(path: str, environ: Mapping[str, str], deadline_s: float = DEADLINE_S) -
 
 
 def address(environ: Mapping[str, str]) -> tuple[str, int]:
-    """Host to connect to and port, 0 where it is switched off. A port that is none counts as the default."""
-    text = _given(environ, "HTTP_PORT")
-    port = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else _DEFAULT_PORT
-    host = _given(environ, "HTTP_HOST").strip("[]")
-    return _LOOPBACK.get(host, host) or "127.0.0.1", port if port < 1 << 16 else _DEFAULT_PORT
+    """Host to connect to and port, 0 where it is switched off.
+
+    As the settings have it: of the two spellings the first that can be read, else the default.
+    """
+    ports = (int(text) for text in _given(environ, "HTTP_PORT") if text.isascii() and text.isdigit() and len(text) < 19)
+    hosts = (text for text in _given(environ, "HTTP_HOST") if _is_host(text))
+    host = next(hosts, "127.0.0.1")
+    return _LOOPBACK.get(host, host), next((port for port in ports if port < 1 << 16), _DEFAULT_PORT)
 
 
-def _given(environ: Mapping[str, str], name: str) -> str:
-    return environ.get(name) or environ.get(f"BDZ_{name}") or ""
+def _given(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(environ[spelled] for spelled in (name, f"BDZ_{name}") if environ.get(spelled))
+
+
+def _is_host(text: str) -> bool:
+    if _family(text) is not None:
+        return True
+    words = text.replace("-", "").replace("_", "").replace(".", "")
+    return words.isascii() and words.isalnum() and not words.isdigit() and text[0].isalnum() and text[-1] not in "-_"
+
+
+def _family(host: str) -> int | None:
+    """That of a numeric address, None of a name."""
+    for family in (_socket.AF_INET, _socket.AF_INET6):
+        try:
+            _socket.inet_pton(family, host)
+        except (OSError, ValueError):
+            continue
+        return family
+    return None
 
 
 def _exchange(host: str, port: int, path: str, end_s: float) -> bytes:
@@ -83,11 +104,8 @@ def _exchange(host: str, port: int, path: str, end_s: float) -> bytes:
 
 def _resolved(host: str, port: int, end_s: float) -> tuple[int, tuple[object, ...]]:
     """Family and socket address. A name is looked up by the C library, which keeps to no deadline of ours."""
-    for family in (_socket.AF_INET, _socket.AF_INET6):
-        try:
-            _socket.inet_pton(family, host)
-        except OSError:
-            continue
+    family = _family(host)
+    if family is not None:
         return family, (host, port)
     _thread.start_new_thread(_give_up, (host, end_s))
     found = _socket.getaddrinfo(host, port, 0, _socket.SOCK_STREAM)

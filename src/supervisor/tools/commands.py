@@ -19,6 +19,7 @@ from supervisor.errors import SettingsError, SupervisorError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("supervisor.tools.demo", "the whole system on librdkafka's mock cluster, in under a minute"),
+    "check": ("supervisor.tools.check", "settings, program and, with --connect, Consul and Kafka, before a start"),
     "status": ("supervisor.tools.status", "what the running instance does, as its page tells it"),
     "health": ("supervisor.tools.health", "is the running instance well? For HEALTHCHECK and exec probes"),
 }
