@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import requests
@@ -26,6 +27,17 @@ MAX_ANSWER_BYTES: Final = 4 << 20
 
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 3), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 3))
 """A blocking query of a peer that vanished without a word ends after 6 s, not at its own deadline."""
+
+AUTHORITIES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, Arch
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # RHEL, CentOS
+    "/etc/ssl/cert.pem",  # Alpine without its tools
+)
+"""Where distributions keep the list of authorities, as Go programs look for it. OpenSSL knows one place, of the
+distribution that it was built for: on an image of another one an operator's own authority would not be seen.
+"""
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -54,8 +66,7 @@ class ConsulHttp:
         connect_timeout_s: float,
     ) -> None:
         if verify is True:
-            # As other Consul tools do, rather than the list that comes with requests.
-            verify = ssl.get_default_verify_paths().cafile or True
+            verify = _system_authorities() or True
         unix = address.scheme == "unix"
         if unix:
             self._http = HTTPClient("localhost", 80, "http")
@@ -104,6 +115,12 @@ class ConsulHttp:
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
             raise AgentSilentError(_reason(error)) from None
         return Answer(response.code, response.headers, response.body)
+
+
+def _system_authorities() -> str | None:
+    """Return the image's list of authorities, SSL_CERT_FILE first; None where there is only requests' own."""
+    found = ssl.get_default_verify_paths().cafile
+    return found or next((path for path in AUTHORITIES if Path(path).is_file()), None)
 
 
 class _Adapter(requests.adapters.HTTPAdapter):

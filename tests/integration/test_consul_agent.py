@@ -322,6 +322,28 @@ def test_tls_with_a_client_certificate_works(certificates: Path, checking: dict[
         asyncio.run(main())
 
 
+@pytest.mark.parametrize("place", ["SSL_CERT_FILE", "the image's list"])
+def test_authorities_of_the_image_are_trusted(
+    place: str, certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator's own among them, wherever the distribution keeps its list: OpenSSL alone knows one place."""
+    authorities = certificates / "consul-agent-ca.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(authorities if place == "SSL_CERT_FILE" else tmp_path / "none"))
+    monkeypatch.setattr(
+        "supervisor.consul_http.AUTHORITIES", (str(tmp_path / "of another distribution"), str(authorities))
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "dc1-server-consul-0.pem", certificates / "dc1-server-consul-0-key.pem")
+    with server_answering(http("404 Not Found", b"", "X-Consul-Index: 3"), tls=context) as dsn:
+
+        async def main() -> None:
+            agent = ConsulAgent(settings_for(f"https://{dsn}"))
+            assert (await agent.kv_directory(0, 0)).index == 3
+            agent.close()
+
+        asyncio.run(main())
+
+
 def test_a_tls_answer_that_never_ends_can_be_cut(certificates: Path) -> None:
     """By another thread than the one that reads it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
