@@ -41,14 +41,18 @@ def main() -> int:
     import structlog
     import uvloop
 
-    from supervisor import daemon, logs
+    from supervisor import daemon, instance, logs
 
-    logs.configure(settings.log_level, settings.log_colors, settings.log_format, settings.secrets)
+    name = instance.new()
+    logs.configure(
+        settings.log_level, settings.log_colors, settings.log_format, settings.secrets,
+        node_id=settings.node_id, instance=name,
+    )  # fmt: skip
     # A STDERR that was closed at the start is nobody's: its number may be given to something else.
     sink = logs.write_behind(2 if sys.stderr is not None else -1)
     log = structlog.get_logger("supervisor")
     try:
-        status = uvloop.run(daemon.run(settings, receiver))
+        status = uvloop.run(daemon.run(settings, receiver, name))
     except SupervisorError as error:
         log.error(str(error))  # noqa: TRY400 - said on purpose, with what to do: a traceback would only hide it
         status = error.exit_code

@@ -51,7 +51,7 @@ _DEREGISTER_FIRST_S = 0.25  # an agent that is there has answered by then; the o
 class Daemon:
     """All parts of one Supervisor. ``run`` returns the exit status."""
 
-    def __init__(self, settings: Settings, reaper: Reaper, signals: Receiver) -> None:
+    def __init__(self, settings: Settings, reaper: Reaper, signals: Receiver, instance: str) -> None:
         self.lifecycle = Lifecycle("supervisor", DAEMON, DaemonState.STARTING, state_changed)
         self._settings = settings
         self._signals = signals
@@ -79,14 +79,14 @@ class Daemon:
         self._hints = Hints()
         self._agent = ConsulAgent(settings)
         self._resync = Resync(self._agent, settings, self._adopt, self._relay.restart_run)
-        self._registration = Registration(self._agent, settings, self._reports)
+        self._registration = Registration(self._agent, settings, self._reports, instance=instance)
         self._http = StatusServer(settings.http_host, settings.http_port, self.facts) if settings.http_port else None
 
     async def run(self) -> int:
         """Until a signal of STOP_SIGNALS; raise SupervisorError when it cannot start."""
         loop = asyncio.get_running_loop()
         self._signals.give_to(lambda signum: loop.call_soon_threadsafe(self._on_signal, signum))
-        log.info("supervisor starts", version=self._version, node_id=self._settings.node_id, pid=os.getpid())
+        log.info("supervisor starts", version=self._version, pid=os.getpid())
         for note in (*self._settings.notes, calculator_locale.warning(self._calculator.environ)):
             if note is not None:
                 log.warning(note)
@@ -178,8 +178,8 @@ class Daemon:
             close_stdin=self._relay.close_stdin, at_once=not self._relay.has_incoming, grace_s=self._grace_s
         )
         await deregistered
-        await self._relay.stop()
-        log.info("stopped", took_s=round(time.monotonic() - began_s, 3))
+        left = await self._relay.stop()
+        log.info("stopped", took_s=round(time.monotonic() - began_s, 3), **left)
 
     async def _restart_calculator(self, why: str) -> None:
         await self._calculator.restart(
@@ -207,6 +207,7 @@ class Daemon:
             self._hints.look(self._relay.seen(), time.monotonic())
             facts = self.facts()
             self._relay.look_for_hang()
+            self._relay.look_at_partitions()
             told.look({"supervisor": supervisor_check(facts), "calculator": calculator_check(facts)})
             # Compared with what was told: a trouble that was told and is over between two of these looks counts too.
             if self._registration.out_of_date():
@@ -295,10 +296,10 @@ def _since(since_s: float | None, now_s: float) -> float | None:
     return None if since_s is None else now_s - since_s
 
 
-async def run(settings: Settings, signals: Receiver) -> int:
-    """Run one Supervisor until it is asked to stop; return the exit status."""
+async def run(settings: Settings, signals: Receiver, instance: str) -> int:
+    """Run one Supervisor until it is asked to stop; return the exit status. ``instance`` is its name."""
     try:
         with Reaper(orphans=True) as reaper:
-            return await Daemon(settings, reaper, signals).run()
+            return await Daemon(settings, reaper, signals, instance).run()
     finally:
         signals.ignore()

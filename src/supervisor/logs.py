@@ -22,6 +22,7 @@ from typing import Any, Final
 import structlog
 
 from supervisor.log_sink import LogSink
+from supervisor.states import CalculatorState, RegistrationState
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _MASK: Final = "***"
@@ -29,11 +30,11 @@ _sink: LogSink | None = None
 _plain: _Plain | None = None
 
 
-def configure(level: str, colors: bool | None, log_format: str, secrets: Iterable[str] = ()) -> None:
+def configure(level: str, colors: bool | None, log_format: str, secrets: Iterable[str] = (), **always: str) -> None:
     """Set the log up: ``level`` debug, info, warning or error; ``log_format`` auto, console or json.
 
-    ``colors`` None means: on a terminal only. ``secrets`` are masked from now on. The libraries' own log (``logging``,
-    ``warnings``) comes out in the same form, from warning upwards.
+    ``colors`` None means: on a terminal only. ``secrets`` are masked from now on. ``always`` stands in every line. The
+    libraries' own log (``logging``, ``warnings``) comes out in the same form, from warning upwards.
     """
     global _plain  # noqa: PLW0603 - there is one log in a process
     terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -47,7 +48,7 @@ def configure(level: str, colors: bool | None, log_format: str, secrets: Iterabl
         )
     _plain = _Plain(secrets, visible=console)
     structlog.configure(
-        processors=[_head, structlog.processors.format_exc_info, _plain, renderer],
+        processors=[_Head(always), structlog.processors.format_exc_info, _plain, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=_Logger,
         cache_logger_on_first_use=False,
@@ -83,9 +84,18 @@ def masked(text: str) -> str:
     return text if _plain is None else _plain.masked(text)
 
 
+_LOUD_STATES: Final[Mapping[enum.Enum, str]] = {
+    CalculatorState.BACKOFF: "warning",
+    CalculatorState.CRASH_LOOP: "error",
+    RegistrationState.LOST: "warning",
+}
+"""States that are a trouble by themselves. A refused route has an error of its own that says more."""
+
+
 def state_changed(name: str, old: enum.Enum, new: enum.Enum, why: str) -> None:
-    """Log a change of state; the observer of every ``Lifecycle``."""
-    structlog.get_logger("supervisor.states").info(f"{name} {new.value}", old=old.value, new=new.value, why=why)
+    """Log a change of state, as loud as the new one is; the observer of every ``Lifecycle``."""
+    say = getattr(structlog.get_logger("supervisor.states"), _LOUD_STATES.get(new, "info"))
+    say(f"{name} {new.value}", old=old.value, new=new.value, why=why)
 
 
 def _missing_lines(count: int) -> str:
@@ -121,9 +131,16 @@ class _Forward(logging.Handler):
         structlog.get_logger(record.name).log(level, record.getMessage(), exc_info=record.exc_info)
 
 
-def _head(logger: _Logger, level: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"timestamp": now, "level": level, "logger": logger.name, "event": event.pop("event", ""), **event}
+class _Head:
+    """Puts first what every line begins with, and last what stands in every line."""
+
+    def __init__(self, always: Mapping[str, str]) -> None:
+        self._always = always
+
+    def __call__(self, logger: _Logger, level: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        head = {"timestamp": now, "level": level, "logger": logger.name, "event": event.pop("event", "")}
+        return {**head, **event, **self._always}
 
 
 class _Plain:

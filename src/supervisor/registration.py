@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import secrets
-import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +13,7 @@ from typing import Final
 import structlog
 
 from supervisor import __version__
+from supervisor import instance as instances
 from supervisor.agent import ConsulAgent
 from supervisor.backoff import Backoff
 from supervisor.errors import AgentError
@@ -40,6 +38,7 @@ class Registration:
     """Keeps the service registered while ``run`` runs.
 
     ``facts`` gives the reports of the Supervisor's and of the Calculator's check, each with ``status`` and ``output``.
+    ``instance`` makes the service's ID unique: replicas share its name.
     ``error`` is why the service is not registered, or not known to be, and ``error_since_s`` since when (monotonic).
     """
 
@@ -49,12 +48,13 @@ class Registration:
         settings: Settings,
         facts: Callable[[], tuple[CheckReport, CheckReport]],
         *,
+        instance: str | None = None,
         ttl_s: float = TTL_S,
         heartbeat_s: float = HEARTBEAT_S,
         renew_critical_after_s: float = RENEW_CRITICAL_AFTER_S,
     ) -> None:
         self.lifecycle = Lifecycle("registration", REGISTRATION, RegistrationState.UNREGISTERED, state_changed)
-        self.service_id = _service_id(settings.service_name)
+        self.service_id = f"{settings.service_name}-{instance or instances.new()}"
         self.error: str | None = None
         self.error_since_s: float | None = None
         self.check_ids = (f"{self.service_id}:supervisor", f"{self.service_id}:calculator")
@@ -194,9 +194,3 @@ class Registration:
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, rest_s)):
                 await self._due.wait()
-
-
-def _service_id(service_name: str) -> str:
-    """Unique to the instance: replicas share the name, restarts share the host."""
-    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:64]
-    return f"{service_name}-{host}-{secrets.token_hex(4)}"

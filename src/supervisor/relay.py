@@ -39,6 +39,7 @@ from supervisor.hints import Seen
 from supervisor.logs import state_changed
 from supervisor.off_loop import off_loop
 from supervisor.poison_watch import PoisonWatch
+from supervisor.rebalances import Rebalances
 from supervisor.remedies import remedy
 from supervisor.renewal import Renewal, renewal
 from supervisor.route import Route, describe, incoming_of, outgoing_of
@@ -82,6 +83,7 @@ class Relay:
         self._counters_at_start: dict[str, int] = {}  # of the run, as of the ends it was given to
         self._stdin_fd = -1  # of a run that has no inlet
         self._fed = False  # the run has had an inlet
+        self._undone = 0  # records that ended runs left, and that no run has got again
         self._eof_given = False
         self._end_at_s: float | None = None  # of a stop or a drain: when a dead run's lines must have been taken
         self._stop_end_s = math.inf  # of a stop: when everything must be over
@@ -100,7 +102,8 @@ class Relay:
         self._inlet: Inlet | None = None
         self.incoming: StreamEnd | None = None
         """Of the records, while there are any."""
-        self._closing: set[asyncio.Task[None]] = set()  # ends that were replaced
+        self._rebalances = Rebalances("")
+        self._closing: set[asyncio.Task[bool]] = set()  # ends that were replaced
         self._changing = asyncio.Lock()  # of routes and inlets: one change at a time
         self._consumer_renewal = ConsumerRenewal(self._make_consumer_anew)
         self._failed_end: StreamEnd | None = None  # what it is to replace
@@ -161,7 +164,7 @@ class Relay:
                 self.incoming.take_notices()  # or what it says of this run would count for the next
             if self._transactional and self._leaves_lines():
                 self._outlet.abort()
-            again = self._inlet.detach(finished=finished)
+            again = self._undone = self._inlet.detach(finished=finished)
             if status.code != 0 and not (run.end_asked or self._fault_is_ours or broke_rule):
                 self.poison.run_failed(self._inlet, incoming_of(self.route), status, self._settings)
         self._fault_is_ours = False
@@ -187,6 +190,11 @@ class Relay:
         flowing = self.lifecycle.state is RelayState.FLOWING
         if self._hang.hangs(self._inlet.snapshot(), self._outlet.snapshot(), flowing=flowing, timeout_s=timeout_s):
             self._fail_run(f"it neither read nor printed for CALCULATOR_TIMEOUT, {timeout_s:g} s")
+
+    def look_at_partitions(self) -> None:
+        """Log what a rebalance did; call it now and then."""
+        if self._inlet is not None:
+            self._rebalances.look(self._inlet.lag().keys(), self._inlet.snapshot()["assigned_partitions"])
 
     def close_stdin(self) -> None:
         """Give the Calculator its EOF, after the last whole record."""
@@ -293,6 +301,7 @@ class Relay:
 
     def _begin_inlet(self, inlet: Inlet, route: Route | None) -> None:
         self._inlet = inlet
+        self._rebalances = Rebalances(incoming_of(route) or "")
         self._judge_poison()
         inlet.pause(route is not None and route.paused)
         self.incoming = StreamEnd(
@@ -439,19 +448,21 @@ class Relay:
 
     async def _end_inlet(
         self, deadline_s: float = FLUSH_DEADLINE_S, destroy_deadline_s: float = DESTROY_DEADLINE_S
-    ) -> None:
-        """Commit, leave the group; STDIN stays open in our hands for the next inlet."""
+    ) -> bool:
+        """Commit, leave the group; STDIN stays open in our hands for the next inlet. Return whether in time."""
         if self._inlet is None or self.incoming is None:
-            return
+            return True
         if self._run is not None:
             self._stdin_fd = self._inlet.take_stdin()
         inlet_end, self._inlet, self.incoming = self.incoming, None, None
+        self._undone = 0
         self.poison = PoisonWatch()
         # A stop in the meantime waits for its commit as well.
-        await asyncio.shield(self._close(inlet_end, deadline_s, destroy_deadline_s))
+        in_time = await asyncio.shield(self._close(inlet_end, deadline_s, destroy_deadline_s))
         self._outlet.forget_letters()
+        return in_time
 
-    def _close(self, end: StreamEnd, deadline_s: float, destroy_deadline_s: float) -> asyncio.Task[None]:
+    def _close(self, end: StreamEnd, deadline_s: float, destroy_deadline_s: float) -> asyncio.Task[bool]:
         closing = end.close(deadline_s, destroy_deadline_s)
         task = asyncio.create_task(closing, name=f"close an end of {end.topic or 'no topic'}")
         self._closing.add(task)
@@ -465,6 +476,7 @@ class Relay:
             counters = self._inlet.snapshot()
             self._counters_at_start |= {name: counters[name] for name in ("lines_written", "bytes_written")}
             self._inlet.attach(stdin_fd, self._run.pid)
+            self._undone = 0
             self._fed = True
 
     def _close_held_stdin(self) -> None:
@@ -492,21 +504,39 @@ class Relay:
         self._stop_end_s = min(self._stop_end_s, time.monotonic() + bound_s)
         self._end_at_s = self._stop_end_s - _FLUSH_S - _GOODBYE_S
 
-    async def stop(self) -> None:
+    async def stop(self) -> Mapping[str, int]:
         """After ``stop_taking``, when the Calculator is gone: deliver, commit, leave the group in the time set there.
 
-        A client of librdkafka that does not let go by then is left behind after _LEFT_BEHIND_S more.
+        A client of librdkafka that does not let go by then is left behind after _LEFT_BEHIND_S more. Returns what is
+        left: ``records`` that were written to the Calculator and not acknowledged, ``undelivered`` lines.
         """
-        if not await self._until(self._settled, self._stop_end_s - _GOODBYE_S - time.monotonic()):
-            log.warning("not everything could be delivered; its records will be read again", **self._in_flight())
+        in_time = await self._until(self._settled, self._stop_end_s - _GOODBYE_S - time.monotonic())
+        left = self._in_flight()
+        left["records"] = max(left["records"], self._undone)
+        if not in_time:
+            log.warning("not everything could be delivered; its records will be read again", **left)
+        incoming = self.incoming
         left_s = max(0.0, self._stop_end_s - time.monotonic())
-        await self._end_inlet(min(left_s, FLUSH_DEADLINE_S), _LEFT_BEHIND_S)
+        committed = await self._end_inlet(min(left_s, FLUSH_DEADLINE_S), _LEFT_BEHIND_S)
         if self._closing:
             left_s = max(0.0, self._stop_end_s - time.monotonic())
             await asyncio.wait(self._closing, timeout=left_s + _LEFT_BEHIND_S)
         await self.outgoing.close(0.0, _LEFT_BEHIND_S)
         self._close_held_stdin()
-        self.lifecycle.change(RelayState.STOPPED, "flushed and committed")
+        error = incoming.error if incoming is not None else self.outgoing.error
+        self.lifecycle.change(RelayState.STOPPED, self._how_it_ended(left, error, committed=committed))
+        return left
+
+    def _how_it_ended(self, left: Mapping[str, int], error: str | None, *, committed: bool) -> str:
+        """Say what becomes of what was in flight."""
+        if left["records"]:
+            fate = "are lost" if self._settings.processing_guarantee == "at-most-once" else "come again"
+            return f"{left['records']} records were written to the Calculator and not acknowledged, and {fate}"
+        if left["undelivered"]:
+            return f"{left['undelivered']} lines could not be delivered"
+        if error is not None or not committed:
+            return f"what could not be committed comes again: {error or 'the consumer did not end in time'}"
+        return "flushed and committed"
 
     async def let_go(self) -> Mapping[str, int]:
         """Drop the native ends after ``stop``, when nobody looks any more; return what native memory there is still."""
@@ -594,9 +624,11 @@ class Relay:
 
     def _on_inlet_notice(self, kind: str, code: int, text: str) -> None:
         if kind == "assigned":
-            log.info("partitions assigned", topic=text, partitions=code)
+            log.debug("partitions assigned", topic=text, partitions=code)
+            self._rebalances.notice()
         elif kind == "revoked":
-            log.info("partitions given up", topic=text, partitions=code)
+            log.debug("partitions given up", topic=text, partitions=code)
+            self._rebalances.notice()
         elif kind == "protocol":
             log.error("the Calculator broke the rule of ACK_MODE=line, one line out for each line in", why=text)
             if self._run is not None and not self._run_exited:  # else it is over, and the next has done nothing yet

@@ -22,11 +22,21 @@ _SYSLOG_WARNING = 4
 _NOISE = re.compile("FAIL:|CONFWARN:.* is a (consumer|producer) property and will be ignored")
 _ERRORS_THAT_FOLLOW = {-195, -187, -185}  # transport, all brokers down, timed out: they do not say why
 _ERRORS_ABOUT_CONNECTIONS = _ERRORS_THAT_FOLLOW | {-193, -169, -181}  # resolve, authentication, TLS
+_ALL_BROKERS_DOWN = -187
 _TOPIC_AUTHORIZATION_FAILED = 29
 _GROUP_AUTHORIZATION_FAILED = 30
 _TIMED_OUT = -185
 ERROR_STANDS_S = 2.5
 """An error that statistics take back stands at least this long: they are 2 s apart."""
+
+REASON_STANDS_S = 10.0
+"""So long the reason of a failed connection is shown after it came the last time, whatever the other brokers say."""
+
+LINES_EVERY_S = 60.0
+"""Between two warnings of librdkafka's log of one kind."""
+
+_KIND_CHARACTERS = 160
+_KINDS_MAX = 64
 
 CALL_PATIENCE_MS = 3000
 """A transaction call has a second, for the offsets five. One that takes longer than this waits for a broker, and no
@@ -78,6 +88,9 @@ class StreamEnd:
         self._on_notice = on_notice
         self._closed = asyncio.Event()
         self._error_at_s = 0.0
+        self._reason_at_s = 0.0  # when its code came the last time
+        self._logged_codes: set[int] = set()  # of the error that stands
+        self._lines: dict[str, tuple[float, int]] = {}  # by kind: when one is due again, how many were left out
         self._progress: int | None = None  # at the first look after an error
         self._progress_before = 0  # at the last look before it
         self._loop = asyncio.get_running_loop()
@@ -134,11 +147,16 @@ class StreamEnd:
     def clear_error(self, why: str) -> None:
         """Take the standing error back."""
         if self.error is not None and not self._fatal:
-            log.info("kafka error is over", side=self._name, topic=self.topic, was=self.error, why=why)
+            stood_s = round(time.monotonic() - (self.error_since_s or 0.0), 1)
+            log.info("kafka error is over", side=self._name, topic=self.topic, was=self.error, why=why, stood_s=stood_s)
             self.error = self.error_since_s = None
+            self._logged_codes.clear()
 
-    async def close(self, deadline_s: float, destroy_deadline_s: float = DESTROY_DEADLINE_S) -> None:
-        """End the thread and its client; the native side keeps to the deadline, and is left behind if it does not."""
+    async def close(self, deadline_s: float, destroy_deadline_s: float = DESTROY_DEADLINE_S) -> bool:
+        """End the thread and its client; the native side keeps to the deadline, and is left behind if it does not.
+
+        Return whether it did.
+        """
         self._end.stop(deadline_s)
         try:
             await asyncio.wait_for(self._closed.wait(), deadline_s + destroy_deadline_s)
@@ -146,9 +164,10 @@ class StreamEnd:
             log.error(  # noqa: TRY400 - a traceback of the wait says nothing
                 "kafka client does not end; left behind", side=self._name, topic=self.topic
             )
-            return
+            return False
         await asyncio.to_thread(self._thread.join)
         self._loop.remove_reader(self._end.notice_fd)
+        return True
 
     def take_notices(self) -> None:
         """Deal with what the thread has to tell; called by the loop when there is something."""
@@ -158,8 +177,7 @@ class StreamEnd:
             return
         for kind, code, text in self._end.notices():
             if kind == "log":
-                level = log.warning if code <= _SYSLOG_WARNING and not _NOISE.match(text) else log.debug
-                level("librdkafka", side=self._name, line=text)
+                self._log_line(code, text)
             elif kind in ("error", "fatal"):
                 self._on_error(kind, code, text)
                 if kind == "fatal":
@@ -173,20 +191,52 @@ class StreamEnd:
                 if kind == "closed":
                     self._closed.set()
 
+    def _log_line(self, level: int, text: str) -> None:
+        """Log what librdkafka logs: a warning, if the same was not one just now; some it repeats every second."""
+        now_s = time.monotonic()
+        kind = re.sub(r"\d+", "0", text)[:_KIND_CHARACTERS]
+        if kind not in self._lines and len(self._lines) >= _KINDS_MAX:
+            kind = "others"
+        due_s, left_out = self._lines.get(kind, (0.0, 0))
+        if level > _SYSLOG_WARNING or _NOISE.match(text):
+            log.debug("librdkafka", side=self._name, line=text)
+        elif now_s < due_s:
+            self._lines[kind] = due_s, left_out + 1
+            log.debug("librdkafka", side=self._name, line=text)
+        else:
+            self._lines[kind] = now_s + LINES_EVERY_S, 0
+            more = {"left_out_before": left_out} if left_out else {}
+            log.warning("librdkafka", side=self._name, line=text, **more)
+
     def _on_error(self, kind: str, code: int, text: str) -> None:
         if self._fatal:
             return  # what follows it is its consequence
         self._fatal = kind == "fatal" and not self._renews_client
-        same_trouble = self.error_code in _ERRORS_ABOUT_CONNECTIONS and code in _ERRORS_ABOUT_CONNECTIONS
-        consequence = same_trouble and code in _ERRORS_THAT_FOLLOW and self.error_code not in _ERRORS_THAT_FOLLOW
-        if self.error is not None and (consequence or (code == self.error_code and code in _ERRORS_ABOUT_CONNECTIONS)):
-            self._error_at_s = time.monotonic()
+        self._error_at_s = time.monotonic()
+        if self.error is not None and kind != "fatal" and self._says_no_more(code):
             return
-        if self.error is None or text != self.error:
+        # One trouble is one line: librdkafka tells of it by turns, by another text for each broker.
+        if kind == "fatal" or code not in self._logged_codes:
             log.warning("kafka error", side=self._name, topic=self.topic, error=text, code=code, fatal=kind == "fatal")
+            self._logged_codes.add(code)
         if self.error is None:
             self.error_since_s = time.monotonic()
         self.error = text
         self.error_code = code
+        self._reason_at_s = self._error_at_s
         self._progress = None
-        self._error_at_s = time.monotonic()
+
+    def _says_no_more(self, code: int) -> bool:
+        """Whether an error about connections says no more than the one that stands."""
+        if not {code, self.error_code} <= _ERRORS_ABOUT_CONNECTIONS:
+            return False
+        if code == self.error_code:
+            self._reason_at_s = time.monotonic()
+            return True
+        if self.error_code == _ALL_BROKERS_DOWN:
+            return False
+        if code in _ERRORS_THAT_FOLLOW:
+            return True
+        # Two brokers with a reason each: the first is shown for as long as it comes again.
+        standing = self.error_code not in _ERRORS_THAT_FOLLOW
+        return standing and code in self._logged_codes and time.monotonic() - self._reason_at_s < REASON_STANDS_S

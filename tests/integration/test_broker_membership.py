@@ -19,7 +19,7 @@ Start = Callable[..., Supervised]
 
 def static(member: str, session_s: int = 20) -> dict[str, str]:
     """Settings of a static member, which keeps its partitions over a restart of so many seconds."""
-    return {"KAFKA_OPTIONS": f"group.instance.id={member},session.timeout.ms={session_s}000"}
+    return {"KAFKA_OPTIONS": f"group.instance.id={member},session.timeout.ms={session_s}000", "LOG_LEVEL": "debug"}
 
 
 def rebalances(process: Supervised) -> int:

@@ -79,7 +79,7 @@ def test_a_letter_under_way_keeps_its_partition(
     incoming, outgoing = kafka.create_topic(names.topic("in"), 2), kafka.create_topic(names.topic("out"))
     dead = names.topic("dead")
     manager.route(incoming, outgoing)
-    env = MARKER | {"DEAD_LETTER_STREAM": dead, "ADOPTION_GRACEPERIOD": "30s"}
+    env = MARKER | {"DEAD_LETTER_STREAM": dead, "ADOPTION_GRACEPERIOD": "30s", "LOG_LEVEL": "debug"}
     process = supervisor_process(MUTE, env=env)
     process.wait_ready()
     for _ in range(3):
@@ -155,7 +155,12 @@ def test_a_record_that_is_begun_when_its_partition_goes_is_committed_once(
     )
     kafka.produce(incoming, (b"%d " % number + b"x" * 60_000 for number in range(600)))
     manager.route(incoming, outgoing)
-    env = {"PROCESSING_GUARANTEE": "exactly-once", "ACK_MODE": "line", "KAFKA_OPTIONS": "heartbeat.interval.ms=500"}
+    env = {
+        "PROCESSING_GUARANTEE": "exactly-once",
+        "ACK_MODE": "line",
+        "KAFKA_OPTIONS": "heartbeat.interval.ms=500",
+        "LOG_LEVEL": "debug",
+    }
     command = python(program)
     first = supervisor_process(command, env=env)
     first.wait_status(lambda status: status["inlet"].get("stdin_full", False), "STDIN is full")

@@ -135,6 +135,33 @@ def test_libraries_log_in_the_same_form_from_warning_upwards(capsys: pytest.Capt
     assert "DeprecationWarning: old" in met[3]["event"]
 
 
+def test_every_line_says_whose_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of libraries and of states too; the level can be changed and nothing else with it."""
+    logs.configure("warning", None, "json", node_id="w1", instance="host-1")
+    structlog.get_logger("x").info("not yet")
+    logs.set_level("info")
+    structlog.get_logger("x").info("event", key="value")
+    logging.getLogger("urllib3").warning("retry")
+    met = lines(capsys)
+    assert [line["event"] for line in met] == ["event", "retry"]
+    assert all((line["node_id"], line["instance"]) == ("w1", "host-1") for line in met)
+    assert list(met[0]) == ["timestamp", "level", "logger", "event", "key", "node_id", "instance"]
+
+
+def test_a_state_that_is_a_trouble_is_as_loud(capsys: pytest.CaptureFixture[str]) -> None:
+    """Back-off is a warning, a crash loop an error."""
+    logs.configure("info", None, "json")
+    lifecycle = Lifecycle("calculator", CALCULATOR, CalculatorState.RUNNING, logs.state_changed)
+    for state in (
+        CalculatorState.BACKOFF,
+        CalculatorState.STARTING,
+        CalculatorState.CRASH_LOOP,
+        CalculatorState.RUNNING,
+    ):
+        lifecycle.change(state, "why")
+    assert [line["level"] for line in lines(capsys)] == ["warning", "info", "error", "info"]
+
+
 def test_a_change_of_state_says_old_new_and_why(capsys: pytest.CaptureFixture[str]) -> None:
     """The observer of every lifecycle."""
     logs.configure("info", None, "json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -87,6 +88,52 @@ def test_what_follows_does_not_hide_the_reason(make: Make) -> None:
     assert told(end, native, *errors) == "wrong password"
     assert told(end, native, ("error", TRANSPORT, "hung up"), ("error", ALL_DOWN, "all down")) == "wrong password"
     assert told(end, native, ("error", AUTHENTICATION, "wrong password at broker 2")) == "wrong password"
+
+
+def test_one_trouble_is_one_line(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a broker librdkafka tells of each one and of all of them, for ever, by turns and with other numbers."""
+    end, native, _ = make()
+    texts = [(TRANSPORT, "a:1: Connect failed"), (ALL_DOWN, "0/2 brokers are down"), (TRANSPORT, "b:2: Connect failed"),
+             (-185, "timed out"), (ALL_DOWN, "2/2 brokers are down")]  # fmt: skip
+    with capture_logs() as logs:
+        for code, text in texts * 50:
+            assert told(end, native, ("error", code, text)) == "a:1: Connect failed"
+        since_s = end.error_since_s
+        assert told(end, native, *[("error", code, f"no {code}") for code in (-193, -169) * 50]) == "no -169"
+        assert end.error_since_s == since_s
+        native.counters["brokers_up"] = 1
+        monkeypatch.setattr(stream, "ERROR_STANDS_S", 0.0)
+        assert told(end, native) is None
+        assert told(end, native, ("error", TRANSPORT, "a:1: Connect failed")) is None
+    assert [(line["event"], line.get("code")) for line in logs] == [
+        ("kafka error", TRANSPORT),
+        ("kafka error", -193),
+        ("kafka error", -169),
+        ("kafka error is over", None),
+        ("kafka error", TRANSPORT),
+        ("kafka error is over", None),
+    ]
+
+
+def test_all_brokers_down_is_no_reason(make: Make) -> None:
+    """What says more takes its place."""
+    end, native, _ = make()
+    assert told(end, native, ("error", ALL_DOWN, "all down")) == "all down"
+    assert told(end, native, ("error", TRANSPORT, "refused"), ("error", ALL_DOWN, "all down")) == "refused"
+
+
+def test_a_line_of_librdkafka_that_comes_again_and_again_is_one(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a minute; the next one says how many were left out, and other lines are not held back by it."""
+    now_s = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    end, native, _ = make()
+    with capture_logs() as logs:
+        for second in range(130):
+            now_s = 1000.0 + second
+            told(end, native, ("log", 4, f"REQTMOUT: [thrd:b:9092/1]: Timed out {second} in-flight requests"))
+        told(end, native, *(("log", 4, f"CONFWARN: property {name} is deprecated") for name in "abc"))
+    warnings = [line for line in logs if line["log_level"] == "warning"]
+    assert [line.get("left_out_before") for line in warnings] == [None, 59, 59, None, None, None]
 
 
 def test_a_connection_is_there_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
