@@ -169,6 +169,7 @@ cdef void inlet_give_up(inlet_t *s) noexcept nogil:
     cdef rd_kafka_topic_partition_list_t *given = inlet_unexpect(s, partitions)
     cdef int i
     s.revoking = NULL
+    inlet_take_commit(s)
     if not rdk.assignment_lost(s.rk):
         inlet_store(s)
     inlet_end_attempts(s, partitions)
@@ -272,6 +273,7 @@ cdef void inlet_take(inlet_t *s) noexcept nogil:
         m = s.taken[i]
         if m.err != RDK_ERR_NONE:
             notice_post(&s.client.notices, NOTICE_ERROR, m.err, rdk.err2str(m.err))
+            s.next_lag_ns = 0       # what can be read is counted before it is told that something cannot
             rdk.message_destroy(m)
             continue
         if m.partition >= s.ledger.partition_count:     # cannot be: it was never assigned
@@ -409,6 +411,7 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
             client_post_fatal(s.rk, &s.client)
         else:
             notice_post(&s.client.notices, NOTICE_ERROR, m.err, rdk.err2str(m.err))
+            s.next_lag_ns = 0       # likewise, see inlet_take
         rdk.message_destroy(m)
     if s.stopping:
         return -1
@@ -441,6 +444,8 @@ cdef int inlet_round(inlet_t *s) noexcept nogil:
     if now_ns >= s.next_store_ns and s.careful_until == 0:
         inlet_store(s)
         s.next_store_ns = now_ns + STORE_INTERVAL_NS
+        if inlet_has_gone_back(s) and not s.notes_failure_told:
+            s.notes_to_clear = True
     if now_ns >= s.next_lag_ns:
         inlet_publish_lag(s, now_ns)
     if s.closing and s.ledger.cursor_bytes == 0 and not inlet_owes_lines(s) and not inlet_has_unmarked(s):
@@ -551,6 +556,7 @@ cdef void inlet_run(inlet_t *s) noexcept nogil:
     cdef int timeout_ms
     cdef unsigned run
     sys.thread_name(b"inlet")
+    progress_set_inlet(s.progress, s.wake_fd)   # not before: until then another one may be at work
     inlet_subscribe(s)
     while True:
         inlet_lock(s)
@@ -694,7 +700,6 @@ cdef class Inlet:
         client_wakes(s.notes, s.wake_fd)
         client_wakes(s.records, s.wake_fd)
         client_wakes(s.consumer_queue, s.wake_fd)
-        progress_set_inlet(s.progress, s.wake_fd)
         inlet_publish(s)
 
     def __dealloc__(self):
@@ -703,7 +708,6 @@ cdef class Inlet:
         if self.s.rk == NULL:
             inlet_free(self.s)
         else:                   # it never ran
-            progress_unset_inlet(self.s.progress, self.s.wake_fd)
             dispose_in_background(inlet_dispose, self.s)
 
     cdef void enter(self) noexcept:

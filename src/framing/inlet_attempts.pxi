@@ -264,11 +264,29 @@ cdef bint inlet_has_moved_on(inlet_t *s, int32_t partition) noexcept nogil:
     return next_offset >= 0 and next_offset != s.attempts[partition].committed
 
 
+cdef bint inlet_is_undecided(const inlet_t *s, int32_t partition) noexcept nogil:
+    """Whether a transaction that has not ended yet holds an offset of it: a commit beside it would win over it."""
+    cdef int64_t sequence
+    for sequence in range(s.ledger.head, s.ledger.committing):
+        if ledger_at(&s.ledger, sequence).partition == partition:
+            return True
+    return False
+
+
 cdef bint inlet_is_uncleared(inlet_t *s, int32_t partition) noexcept nogil:
     """Whether the partition has moved on from the record that stands beside its offset."""
     cdef attempt_t *a = &s.attempts[partition]
     return (a.state == ATTEMPT_NOTED or a.state == ATTEMPT_BURIED) and not s.transactional \
         and inlet_has_moved_on(s, partition)
+
+
+cdef bint inlet_has_gone_back(inlet_t *s) noexcept nogil:
+    """Whether less is acknowledged than is committed: librdkafka's automatic commit takes no offset back."""
+    cdef int32_t i
+    for i in range(s.attempts_count):
+        if inlet_is_uncleared(s, i) and s.ledger.partitions[i].next_offset < s.attempts[i].committed:
+            return True
+    return False
 
 
 cdef bint inlet_has_uncleared(inlet_t *s) noexcept nogil:
@@ -334,8 +352,7 @@ cdef void inlet_end_attempts(inlet_t *s, const rd_kafka_topic_partition_list_t *
     What others noted stays, but at an orderly end of ours, which may be the beginning of a better Calculator.
     """
     cdef rd_kafka_topic_partition_list_t *offsets = rdk.topic_partition_list_new(partitions.cnt + 1)
-    cdef bint may_commit = not s.replaced and not rdk.assignment_lost(s.rk) and \
-        (not s.transactional or inlet_may_commit_plainly(s))
+    cdef bint may_commit = not s.replaced and not rdk.assignment_lost(s.rk)
     cdef attempt_t *a
     cdef int32_t partition
     cdef int i
@@ -345,7 +362,7 @@ cdef void inlet_end_attempts(inlet_t *s, const rd_kafka_topic_partition_list_t *
         if a == NULL:
             continue
         if (a.state == ATTEMPT_SENT or a.state == ATTEMPT_NOTED) and may_commit \
-                and not inlet_has_moved_on(s, partition):
+                and not inlet_has_moved_on(s, partition) and not inlet_is_undecided(s, partition):
             inlet_add_note(s, offsets, partition, a.committed, a.first, 0 if s.stopping else a.before)
         inlet_set_attempt(s, a, ATTEMPT_NONE)
     if offsets.cnt > 0:
@@ -361,12 +378,6 @@ cdef void inlet_forget_attempts(inlet_t *s) noexcept nogil:
         inlet_set_attempt(s, &s.attempts[i], ATTEMPT_NONE)
     s.careful_until = s.notes_deadline_ns = s.notes_again_ns = 0
     s.notes_to_clear = s.notes_awaited = False
-
-
-cdef bint inlet_may_commit_plainly(inlet_t *s) noexcept nogil:
-    """Whether no transaction has offsets of ours that are not decided: a commit beside it would win over it."""
-    cdef int state = cut_state(&s.progress.cut)
-    return state != CUT_OFFSETS and state != CUT_COMMITTED and state != CUT_DELIVERED
 
 
 def attempts_metadata(int64_t offset, int32_t attempts) -> bytes:

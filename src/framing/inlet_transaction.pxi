@@ -24,10 +24,7 @@ cdef int64_t inlet_transact(inlet_t *s, int64_t now_ns) noexcept nogil:
     if state == CUT_VOID:
         s.abort_owed = False
         return 0
-    if state == CUT_COMMITTED:
-        inlet_release(s, s.ledger.committing)
-        cut_move(cut, CUT_COMMITTED, CUT_NONE)
-        progress_wake_outlet(s.progress)
+    if inlet_take_commit(s):
         return COMMIT_SOON_NS
     if state == CUT_DELIVERED:
         inlet_hand_offsets(s)
@@ -42,6 +39,16 @@ cdef int64_t inlet_transact(inlet_t *s, int64_t now_ns) noexcept nogil:
     if cut_move(cut, CUT_NONE, CUT_ANYWHERE if inlet_may_cut_anywhere(s) else CUT_ASKED):
         progress_wake_outlet(s.progress)
     return 0
+
+
+cdef bint inlet_take_commit(inlet_t *s) noexcept nogil:
+    """Let the records go whose offsets were committed with their lines. Returns whether a commit was done."""
+    if cut_state(&s.progress.cut) != CUT_COMMITTED:
+        return False
+    inlet_release(s, s.ledger.committing)
+    cut_move(&s.progress.cut, CUT_COMMITTED, CUT_NONE)
+    progress_wake_outlet(s.progress)
+    return True
 
 
 cdef bint inlet_abort(inlet_t *s, int state, const char *why) noexcept nogil:

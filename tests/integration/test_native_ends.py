@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import threading
@@ -96,6 +97,7 @@ def an_inlet(
     ack_mode: str = "demand",
     *,
     commit_ahead: bool = False,
+    max_in_flight_records: int = 1000,
     max_in_flight_bytes: int = 1 << 20,
 ) -> Inlet:
     """Return one that has not run."""
@@ -113,7 +115,7 @@ def an_inlet(
         },
         topic,
         outlet,
-        max_in_flight_records=1000,
+        max_in_flight_records=max_in_flight_records,
         max_in_flight_bytes=max_in_flight_bytes,
         feed_ahead_s=0.2,
         ack_idle_s=1.0,
@@ -177,10 +179,11 @@ def test_records_that_nobody_answers_go_back_with_their_inlet(cluster: Mock) -> 
 
 
 class Member:
-    """An inlet at work, of which the test is the Calculator: it takes every line at once."""
+    """An inlet at work, of which the test is the Calculator: it takes every line at once, and prints it to ``echo``."""
 
-    def __init__(self, inlet: Inlet) -> None:
+    def __init__(self, inlet: Inlet, echo: io.RawIOBase | None = None) -> None:
         self.inlet = inlet
+        self._echo = echo
         self.stdin, write_fd = os.pipe()
         os.set_blocking(write_fd, False)
         inlet.attach(write_fd, os.getpid())
@@ -190,8 +193,9 @@ class Member:
         self._reader.start()
 
     def _read(self) -> None:
-        while os.read(self.stdin, 65536):
-            pass
+        while read := os.read(self.stdin, 65536):
+            if self._echo is not None:
+                self._echo.write(read)
 
     def counter(self, name: str) -> int:
         """As it is now."""
@@ -230,6 +234,23 @@ def test_records_of_a_lost_partition_are_not_counted_as_acknowledged(cluster: Mo
         assert second.counter("acknowledged") == lost
         first.end()
         second.end()
+
+
+def test_an_inlet_that_is_made_beside_it_takes_no_wake_up_from_one_that_runs(cluster: Mock) -> None:
+    """Not before it runs itself: with a small window each record waits until the inlet hears of a delivery."""
+    total = 600
+    Kafka(cluster.bootstrap_servers).produce("in", [b"record"] * total, partition=0)
+    with Running(cluster, "out") as running:
+        member = Member(an_inlet(cluster, running.outlet, "in", "line", max_in_flight_records=4), running.stdout)
+        other = an_inlet(cluster, running.outlet, "other")
+        wait_for(lambda: member.counter("acknowledged") > 0, "the flow begins", 30.0)
+        began_s = time.monotonic()
+        wait_for(lambda: member.counter("acknowledged") == total, "all acknowledged", 30.0)
+        took_s = time.monotonic() - began_s
+        del other
+        member.end()
+    # It looks by itself every 50 ms too, and would need 7 s for so many windows.
+    assert took_s < 4, f"{took_s:.1f} s"
 
 
 def second_share(second: Member, first: Member, total: int) -> int:

@@ -170,7 +170,7 @@ def test_an_orderly_stop_clears_what_is_noted(
         assert kafka.committed(names.group, incoming) == {0: 4}
 
 
-@pytest.mark.parametrize("mode", ["line"])
+@pytest.mark.parametrize("mode", ["line", "exactly-once-line"])
 def test_a_rebalance_counts_nothing(
     kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start, mode: str
 ) -> None:
@@ -218,6 +218,68 @@ def test_a_membership_that_was_lost_counts_nothing(
     assert process.terminate() == 0
 
 
+def test_a_note_passes_over_no_record_whose_dead_letter_is_not_there(
+    kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start
+) -> None:
+    """The record that has no line is the one to go on at, should the Supervisor end now."""
+    incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
+    kafka.produce(incoming, [b"a\nb", b"1"])
+    manager.route(incoming, outgoing)
+    env = MODES["line"] | {"INPUT_NEWLINES": "reject", "DEAD_LETTER_STREAM": names.topic("never")}
+    process = supervisor_process(python(SLEEPS), env=env | {"SHUTDOWN_GRACEPERIOD": "1s"})
+    process.wait_counter("inlet", "lines_written", 1)
+    assert kafka.committed_metadata(names.group, incoming) == {0: "supervisor-attempts 1 1 1"}
+    assert kafka.committed(names.group, incoming) == {0: 0}
+    process.kill()
+
+
+def test_a_note_takes_no_offset_back(kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start) -> None:
+    """The first record that has a line comes when another one before it is acknowledged."""
+    incoming, outgoing, dead = (kafka.create_topic(names.topic(role)) for role in ("in", "out", "dead"))
+    kafka.produce(incoming, [b"a\nb"])
+    kafka.commit(names.group, incoming, {0: 0})
+    manager.route(incoming, outgoing)
+    env = MODES["line"] | {"INPUT_NEWLINES": "reject", "DEAD_LETTER_STREAM": dead, "SHUTDOWN_GRACEPERIOD": "1s"}
+    process = supervisor_process(python(SLEEPS), env=env)
+    kafka.wait_committed(names.group, incoming, 1)
+    kafka.produce(incoming, [b"1"])
+    process.wait_counter("inlet", "lines_written", 1)
+    assert kafka.committed_metadata(names.group, incoming) == {0: "supervisor-attempts 1 1 1"}
+    assert kafka.committed(names.group, incoming) == {0: 1}
+    assert process.terminate() == 0
+    assert kafka.committed(names.group, incoming) == {0: 1}
+
+
+@pytest.mark.parametrize("careful", [False, True])
+def test_notes_go_by_what_is_acknowledged_though_the_log_was_cut_off(
+    kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start, *, careful: bool
+) -> None:
+    """The committed offset lies behind the log's end, so it is read from its start: what is committed goes back."""
+    incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
+    kafka.produce(incoming, [b"%d" % number for number in range(10)])
+    kafka.commit(names.group, incoming, {0: 100})
+    manager.route(incoming, outgoing)
+    env = MODES["line"] | {"KAFKA_AUTO_OFFSET_RESET": "earliest", "SHUTDOWN_GRACEPERIOD": "1s"}
+    if careful:
+        before = supervisor_process(python(SLEEPS), env=env)
+        before.wait_counter("inlet", "lines_written", 1)
+        assert kafka.committed(names.group, incoming) == {0: 100}
+        before.kill()
+    answers = (
+        "import sys, time\n"
+        "for line in sys.stdin:\n"
+        "    if line == '5\\n': time.sleep(600)\n"
+        "    print(line, end='', flush=True)\n"
+    )
+    process = supervisor_process(python(answers), env=env)
+    process.wait_counter("inlet", "lines_written", 6)
+    kafka.wait_metadata(names.group, incoming, ["supervisor-attempts 1 5 2" if careful else ""])
+    assert kafka.committed(names.group, incoming) == {0: 5}
+    assert process.terminate() == 0
+    assert kafka.committed(names.group, incoming) == {0: 5}
+    assert kafka.committed_metadata(names.group, incoming) == {0: ""}
+
+
 def test_what_another_program_wrote_there_is_nothing(
     kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
 ) -> None:
@@ -248,6 +310,7 @@ def test_a_note_that_is_refused_does_not_stop_the_flow(
         mock.answer_with(OFFSET_COMMIT, *[OFFSET_METADATA_TOO_LARGE] * 15)
         process = supervisor_process(("cat",), kafka=kafka)
         process.wait_counter("outlet", "lines_delivered", 200)
+        process.wait_log("cannot be noted with its offset")
         told = [line for line in process.events if "cannot be noted with its offset" in line.get("line", "")]
         assert len(told) == 1
         process.wait_status(lambda status: status["checks"]["supervisor"]["status"] == "passing", "it passes")

@@ -136,6 +136,10 @@ class MockProcess:
         """As `Mock.answer_for_topic`."""
         self._order("answer_for_topic", topic, request, *errors)
 
+    def slow_down(self, round_trip_ms: int) -> None:
+        """As `Mock.slow_down`."""
+        self._order("slow_down", round_trip_ms)
+
     def _order(self, *words: str | int) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(words).encode() + b"\n")
