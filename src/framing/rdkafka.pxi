@@ -3,7 +3,7 @@
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOMEM, errno
 from libc.stdio cimport snprintf
 from posix.types cimport ino_t, mode_t, pid_t
 
@@ -46,7 +46,6 @@ cdef extern from "wake.h" nogil:
         void thread_name(const char *) noexcept nogil
     system_api_t sys
     int64_t monotonic_ns()
-    int64_t unix_ms()
     int wake_open()
     void wake(int)
     void drain_wakes(int)
@@ -97,11 +96,7 @@ cdef extern from "rdkafka.h" nogil:
         const char *err2str(int) noexcept nogil
         void destroy_flags(rd_kafka_t *, int) noexcept nogil
         int poll(rd_kafka_t *, int) noexcept nogil
-        int outq_len(rd_kafka_t *) noexcept nogil
-        int purge(rd_kafka_t *, int) noexcept nogil
-        int fatal_error(rd_kafka_t *, char *, size_t) noexcept nogil
         rd_kafka_queue_t *queue_new(rd_kafka_t *) noexcept nogil
-        rd_kafka_queue_t *queue_get_main(rd_kafka_t *) noexcept nogil
         rd_kafka_queue_t *queue_get_consumer(rd_kafka_t *) noexcept nogil
         rd_kafka_queue_t *queue_get_partition(rd_kafka_t *, const char *, int32_t) noexcept nogil
         void queue_forward(rd_kafka_queue_t *, rd_kafka_queue_t *) noexcept nogil
@@ -119,7 +114,6 @@ cdef extern from "rdkafka.h" nogil:
         void *consumer_close_queue(rd_kafka_t *, rd_kafka_queue_t *) noexcept nogil
         int consumer_closed(rd_kafka_t *) noexcept nogil
         void error_destroy(void *) noexcept nogil
-        const char *error_string(const void *) noexcept nogil
         int offsets_store(rd_kafka_t *, rd_kafka_topic_partition_list_t *) noexcept nogil
         int commit(rd_kafka_t *, const rd_kafka_topic_partition_list_t *, int) noexcept nogil
         int commit_queue(rd_kafka_t *, const rd_kafka_topic_partition_list_t *, rd_kafka_queue_t *, void *,
@@ -135,24 +129,8 @@ cdef extern from "rdkafka.h" nogil:
         int topic_partition_list_del(rd_kafka_topic_partition_list_t *, const char *, int32_t) noexcept nogil
         int32_t topic_partition_get_leader_epoch(const rd_kafka_topic_partition_t *) noexcept nogil
         void topic_partition_set_leader_epoch(rd_kafka_topic_partition_t *, int32_t) noexcept nogil
-        void topic_destroy(rd_kafka_topic_t *) noexcept nogil
-        void *init_transactions(rd_kafka_t *, int) noexcept nogil
-        void *begin_transaction(rd_kafka_t *) noexcept nogil
-        void *send_offsets_to_transaction(
-            rd_kafka_t *, const rd_kafka_topic_partition_list_t *, const void *, int) noexcept nogil
-        void *commit_transaction(rd_kafka_t *, int) noexcept nogil
-        void *abort_transaction(rd_kafka_t *, int) noexcept nogil
         void *consumer_group_metadata(rd_kafka_t *) noexcept nogil
         void consumer_group_metadata_destroy(void *) noexcept nogil
-        int message_status(const rd_kafka_message_t *) noexcept nogil
-        int error_code(const void *) noexcept nogil
-        bint error_is_fatal(const void *) noexcept nogil
-        bint error_is_retriable(const void *) noexcept nogil
-        bint error_txn_requires_abort(const void *) noexcept nogil
-        int produce_batch(rd_kafka_topic_t *, int32_t, int, rd_kafka_message_t *, int) noexcept nogil
-        int producev(rd_kafka_t *, ...) noexcept nogil
-        const char *topic_name(const rd_kafka_topic_t *) noexcept nogil
-        rd_kafka_topic_t *topic_new(rd_kafka_t *, const char *, rd_kafka_topic_conf_t *) noexcept nogil
         rd_kafka_headers_t *headers_new(size_t) noexcept nogil
         rd_kafka_headers_t *headers_copy(const rd_kafka_headers_t *) noexcept nogil
         void headers_destroy(rd_kafka_headers_t *) noexcept nogil
@@ -179,16 +157,6 @@ cdef extern from "live.h" nogil:
     void live_watch()
     void live_add(int, int64_t)
     int64_t live_of(int)
-
-cdef extern from "partition.h" nogil:
-    ctypedef struct partitions_t:
-        void *loads
-        int32_t known, busy
-    rd_kafka_topic_t *partition_topic_new(rd_kafka_t *, const char *, bint)
-    int partition_produce_first(rd_kafka_topic_t *, rd_kafka_message_t *, int32_t *, partitions_t *)
-    void partitions_taken(partitions_t *, int32_t, int32_t, bint)
-    bint partitions_reported(partitions_t *, int32_t, bint)
-    void partitions_forget(partitions_t *)
 
 cdef extern from "offsets_question.h" nogil:
     ctypedef struct offsets_question_t:
@@ -256,15 +224,6 @@ cdef extern from "lag.h" nogil:
     lag_entry_t *lag_copy(lag_t *, int32_t *)
 
 cdef extern from "client_disposal.h" nogil:
-    ctypedef struct client_disposal_t:
-        rd_kafka_t *client
-        rd_kafka_topic_t *topic
-        rd_kafka_topic_t *letters_topic
-        rd_kafka_queue_t *main_queue
-    void producer_destroy(rd_kafka_t *, rd_kafka_topic_t *, rd_kafka_topic_t *, rd_kafka_queue_t *)
-    void client_disposal_begin(client_disposal_t *, int)
-    bint client_disposal_under_way(const client_disposal_t *)
-    void client_disposal_end(client_disposal_t *)
     void dispose_in_background(void *(*)(void *) noexcept nogil, void *)
 
 cdef extern from "turnstile.h" nogil:
@@ -281,9 +240,7 @@ cdef extern from "marker.h" nogil:
     ctypedef struct marker_t:
         const uint8_t *prefix
         size_t size
-    int marker_open(marker_t *, const uint8_t *, size_t)
     size_t marker_write(const marker_t *, int64_t, uint8_t *)
-    int64_t marker_number(const marker_t *, const uint8_t *, size_t)
 
 cdef extern from "cut.h" nogil:
     enum:
@@ -295,33 +252,7 @@ cdef extern from "cut.h" nogil:
         void *group
     int cut_state(const cut_t *)
     bint cut_move(cut_t *, int, int)
-    void *cut_take_offsets(cut_t *)
-    void *cut_take_group(cut_t *)
     void cut_drop_offsets(cut_t *)
-
-cdef extern from "delivery.h" nogil:
-    int BATCHES
-    size_t SLAB_BYTES
-    ctypedef struct slab_t:
-        size_t used
-        uint8_t *data
-    ctypedef struct batch_t:
-        slab_t *slab
-        int32_t outstanding
-    ctypedef struct delivery_t:
-        batch_t *ring
-        slab_t *current
-        unsigned count
-        int64_t slabs_live
-        size_t slab_bytes
-        int64_t done_end, done_mark
-    int delivery_open(delivery_t *, size_t)
-    void delivery_close(delivery_t *)
-    int slab_reserve(delivery_t *, size_t)
-    batch_t *batch_open(delivery_t *)
-    void batch_add(delivery_t *, batch_t *)
-    void batch_seal(batch_t *, int64_t, int64_t)
-    void delivery_advance(delivery_t *)
 
 cdef extern from "letter.h" nogil:
     int64_t LETTERS_MAX, LETTERS_MAX_BYTES, LETTERS_MAX_LINES
@@ -332,7 +263,6 @@ cdef extern from "letter.h" nogil:
         const void *key
         size_t value_bytes, key_bytes
         void *headers
-        batch_t *batch
         int64_t number
         uint64_t hash
         int state
@@ -345,10 +275,7 @@ cdef extern from "letter.h" nogil:
         pthread_mutex_t lock
         letters_t posted
         int64_t issued, delivered
-    void letters_add(letters_t *, letter_t *)
-    letter_t *letters_take(letters_t *)
     int64_t letterbox_bytes(letterbox_t *)
-    int64_t letterbox_count(letterbox_t *)
     letter_t *letter_new(letterbox_t *, const void *, size_t, const void *, size_t, bint)
     void letter_free(letterbox_t *, letter_t *)
     int64_t letterbox_post(letterbox_t *, letter_t *)
@@ -356,14 +283,10 @@ cdef extern from "letter.h" nogil:
 cdef extern from "keys.h" nogil:
     ctypedef struct keys_t:
         bint carried
-    void keys_open(keys_t *)
-    void keys_close(keys_t *)
-    int64_t keys_held(keys_t *)
     void keys_lock(keys_t *)
     void keys_unlock(keys_t *)
     int keys_note(keys_t *, int64_t, const void *, size_t)
     void keys_forget(keys_t *, int64_t)
-    int64_t keys_find(keys_t *, int64_t, const uint8_t **)
 
 cdef extern from "header_bytes.h" nogil:
     size_t header_bytes(rd_kafka_message_t *, const rd_kafka_message_t *)
@@ -373,9 +296,6 @@ cdef extern from "surplus.h" nogil:
         QUOTE_BYTES
     ctypedef struct surplus_t:
         pass
-    void surplus_begin(surplus_t *)
-    void surplus_note(surplus_t *, int64_t, const uint8_t *, size_t)
-    void surplus_note_first(surplus_t *, const uint8_t *, size_t)
     void surplus_take(surplus_t *, int64_t, char *, char *)
 
 cdef extern from "progress.h" nogil:
@@ -389,39 +309,28 @@ cdef extern from "progress.h" nogil:
         keys_t keys
         surplus_t surplus
         int outlet_wake_fd
-    int64_t progress_lines_written(progress_t *)
     void progress_write_lines(progress_t *, int64_t)
     void progress_wake_inlet(progress_t *)
     void progress_wake_outlet(progress_t *)
     bint progress_transaction_open(progress_t *)
-    void progress_open_transaction(progress_t *, bint)
-    void progress_open(progress_t *)
     int64_t progress_written(progress_t *)
     int64_t progress_delivered(progress_t *)
     int64_t progress_line_end(progress_t *)
-    void progress_line_ended(progress_t *, int64_t, int64_t)
     int64_t progress_mark_framed(progress_t *)
     int64_t progress_mark_delivered(progress_t *)
     int64_t progress_mark_expected(progress_t *)
     void progress_expect_mark(progress_t *, int64_t)
     int64_t progress_mark_issued(progress_t *)
     void progress_issue_mark(progress_t *, int64_t)
-    void progress_hold(progress_t *, int)
     int progress_held(progress_t *)
     void progress_inlet_waits(progress_t *)
     void progress_set_window_full(progress_t *, bint)
-    bint progress_window_full(progress_t *)
     void progress_set_inlet(progress_t *, int)
     void progress_unset_inlet(progress_t *, int)
-    void progress_deliver(progress_t *, int64_t, int64_t)
-    void progress_attach(progress_t *, int)
-    void progress_detach(progress_t *)
-    ssize_t progress_read(progress_t *, void *, size_t)
 
 cdef extern from "letter_headers.h" nogil:
     void letter_headers_add(rd_kafka_headers_t *, const progress_t *, const char *, const char *, const char *,
                             const char *)
-    rd_kafka_headers_t *letter_headers(const progress_t *, const char *, const char *, const char *, const char *)
 
 # Names of notice kinds, in the order of notices.h.
 NOTICE_KINDS = ("log", "error", "oversize-line", "unproducible", "fatal", "assigned", "placed", "revoked",
