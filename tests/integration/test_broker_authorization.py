@@ -151,6 +151,40 @@ def test_check_names_the_rights_that_are_missing(
     assert (status, "invalid credentials" in found["Kafka brokers"]["message"]) == (1, True)
 
 
+def test_redrive_names_the_rights_that_are_missing(
+    secured: Kafka, rights: dict[str, tuple[str, str, str]], names: Names
+) -> None:
+    """To read the letters, and to write where they go back to; with both, and no right to a group, it is done."""
+    origin, dead = rights["read"][2], secured.create_topic(names.topic("dead"))
+    headers = [("__connect.errors.topic", origin.encode()), ("__connect.errors.partition", b"1")]
+    secured.produce(dead, [b"x"], headers=headers)
+
+    def redrive() -> tuple[int, str, str]:
+        run = command("redrive", "--yes", "--stream", dead, **login(names), KAFKA_DSN=secured.bootstrap)
+        out, complaints = run.communicate(timeout=60)
+        return run.returncode, out, complaints
+
+    status, out, complaints = redrive()
+    assert (status, out) == (1, "")
+    assert complaints.startswith(
+        f"supervisor redrive: {dead}: Broker: Topic authorization failed; the rights needed are"
+    )
+    secured.allow(names.node_id, "DESCRIBE", "TOPIC", dead)
+    status, _, complaints = redrive()
+    assert (status, complaints) == (
+        1,
+        f"supervisor redrive: {dead}: may not be read; give the Kafka user Read on topic {dead}\n",
+    )
+    secured.allow(names.node_id, "READ", "TOPIC", dead)
+    status, out, _ = redrive()
+    why = f"{origin} may not be written; give the Kafka user Write on topic {origin}"
+    assert (status, f"problem: {dead}[0]@0: {why}" in out, "--from 0:0" in out) == (1, True, True)
+    secured.allow(names.node_id, "WRITE", "TOPIC", origin)
+    status, out, _ = redrive()
+    assert (status, "1 sent and confirmed; to go on from here: --from 0:1" in out) == (0, True), out
+    assert [(record.partition, record.value) for record in secured.read(origin, 1)] == [(1, b"x")]
+
+
 def test_a_wrong_password_is_said(secured: Kafka, names: Names, manager: Manager, supervisor_process: Start) -> None:
     """From the start on; a stop does not wait for brokers that let nobody in."""
     manager.route(names.topic("in"), names.topic("out"))

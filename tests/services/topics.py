@@ -189,6 +189,21 @@ class Kafka:
             assert time.monotonic() < end, f"{group} has the members {members} after {deadline_s} s"
             time.sleep(0.05)
 
+    def transaction(
+        self, name: str, topic: str, values: Iterable[bytes], *, headers: Sequence[tuple[str, bytes]] = (), ends: str
+    ) -> None:
+        """Append values in a transaction of its own, and ``commit`` or ``abort`` it, or leave it ``open``."""
+        producer = Producer(self._common | {"transactional.id": name, "transaction.timeout.ms": 60_000})
+        producer.init_transactions(20)
+        producer.begin_transaction()
+        for value in values:
+            producer.produce(topic, value, headers=list(headers))
+        producer.flush(20)
+        if ends == "commit":
+            producer.commit_transaction(20)
+        elif ends == "abort":
+            producer.abort_transaction(20)
+
     def leaders(self, topic: str) -> dict[int, int]:
         """The node that leads each of the topic's partitions."""
         found = self._admin.list_topics(topic, timeout=5).topics[topic].partitions
@@ -220,6 +235,10 @@ class Kafka:
                 return
             assert time.monotonic() < end, f"{topic} is not on node {node} after {deadline_s} s"
             time.sleep(0.05)
+
+    def topics(self) -> set[str]:
+        """The names of all topics. Who asks for one by its name may make it."""
+        return set(self._admin.list_topics(timeout=5).topics)
 
     def partitions(self, topic: str) -> list[int]:
         """The topic's partition numbers in order."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -64,10 +63,7 @@ def main(words: Sequence[str]) -> int:
             print(line)
     status = _status(found, check)
     if connect:
-        # What still waits for a name or a broker holds the interpreter's end up, and has nothing to say any more.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        commands.leave(status)
     return status
 
 

@@ -116,7 +116,7 @@ def _topic(role: str, topic: str, met: Topic | Refusal) -> Finding:
     if isinstance(met, Refusal):
         if met.code == UNKNOWN_TOPIC:
             hint = "have the platform create it, or correct the route: the Supervisor creates no topics"
-            return Finding(role, ERROR, topic, message="there is no such topic, or no right to see it", hint=hint)
+            return Finding(role, ERROR, topic, message="there is no such topic", hint=hint)
         if met.code == TOPIC_DENIED:
             return Finding(role, ERROR, topic, message=met.words, hint=remedy(TOPIC_DENIED))
         return not_checked(role, met.words, topic)

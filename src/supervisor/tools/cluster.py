@@ -102,6 +102,25 @@ class Cluster:
         )
         return answer if isinstance(answer, Refusal) else int(answer["max.message.bytes"].value)
 
+    def ends(self, topic: str, partitions: int, timeout_s: float) -> dict[int, tuple[int, int]] | Refusal:
+        """The first offset of each partition, and its end: that of what is committed, where a transaction is open."""
+        end_s = time.monotonic() + timeout_s
+        numbers = [_library.TopicPartition(topic, number) for number in range(partitions)]
+        found: list[dict[int, int]] = []
+        for which in (_library.admin.OffsetSpec.earliest(), _library.admin.OffsetSpec.latest()):
+            asked = self._admin.list_offsets(
+                dict.fromkeys(numbers, which),
+                isolation_level=_library.IsolationLevel.READ_COMMITTED,
+                request_timeout=timeout_s,
+            )
+            offsets = {}
+            for number, answer in ((place.partition, self._answer(future, end_s)) for place, future in asked.items()):
+                if isinstance(answer, Refusal):
+                    return answer
+                offsets[number] = answer.offset
+            found.append(offsets)
+        return {number: (first, found[1][number]) for number, first in found[0].items()}
+
     def group(self, name: str, timeout_s: float) -> Group | Refusal:
         """The consumer group; one that nobody has used yet is DEAD."""
         answer = self._ask(

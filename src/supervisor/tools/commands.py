@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 from supervisor import signals, words
 from supervisor.errors import SettingsError, SupervisorError
@@ -20,6 +21,7 @@ from supervisor.errors import SettingsError, SupervisorError
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("supervisor.tools.demo", "the whole system on librdkafka's mock cluster, in under a minute"),
     "check": ("supervisor.tools.check", "settings, program and, with --connect, Consul and Kafka, before a start"),
+    "redrive": ("supervisor.tools.redrive", "dead letters back to the topic and partition they came from"),
     "status": ("supervisor.tools.status", "what the running instance does, as its page tells it"),
     "health": ("supervisor.tools.health", "is the running instance well? For HEALTHCHECK and exec probes"),
 }
@@ -72,6 +74,13 @@ def print_json(answer: Mapping[str, object]) -> None:
     import json  # noqa: PLC0415 - for --json alone
 
     print(json.dumps(answer, ensure_ascii=False, indent=2))
+
+
+def leave(status: int) -> NoReturn:
+    """End the process now: its own end would wait for a Kafka client that still waits for a name or a broker."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def main(argv: Sequence[str]) -> int:
