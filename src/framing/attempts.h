@@ -7,9 +7,12 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "rdkafka.h"
 
 #define ATTEMPTS_BYTES 64 /* of the metadata, at most; brokers take 4096 unless they are told otherwise */
 #define ATTEMPTS_MAX 1000000000
@@ -87,3 +90,52 @@ static inline void attempt_sent(attempt_t *a) {
     a->own_attempts = a->attempts;
     a->own_before = a->before;
 }
+
+typedef struct inlet_s inlet_t;
+
+/* The inlet's attempts, and its care for a record that an earlier instance may have ended with. */
+typedef struct {
+    attempt_t *partitions;
+    int32_t count;
+    int32_t fresh, firsts, due; /* partitions in these states */
+    bool to_clear, awaited, failure_logged;
+    int sent;                  /* commits that are not answered */
+    rd_kafka_queue_t *answers; /* to them */
+    int64_t deadline_ns, again_ns;
+    int64_t careful_until; /* records before this one are written alone, and noted before; 0: none is */
+    int64_t careful_end_ns;
+    int max_attempts;
+    bool has_dead_letters;
+} attempts_t;
+
+/* The partition was assigned to us. */
+void attempts_begin(inlet_t *s, int32_t partition);
+
+/* What stands with the committed offset; what another program wrote there says nothing. */
+void attempts_know(inlet_t *s, const rd_kafka_topic_partition_t *committed);
+
+/* A record was taken: if it is the first one with a line of a fresh partition, what is known of it? */
+void attempts_taken(inlet_t *s, int64_t sequence);
+
+/* Whether anything is to be done before records are written. */
+bool attempts_are_due(const inlet_t *s);
+
+/* Before which record writing stops, that was to stop before `limit`. */
+int64_t attempts_limit(inlet_t *s, int64_t limit, int64_t now_ns);
+
+/* Offsets were handed to librdkafka: what its automatic commit does not send goes with the notes. */
+void attempts_stored(inlet_t *s);
+
+/* Take the answer to a commit of notes when it is there. */
+void attempts_look(inlet_t *s, int64_t now_ns);
+
+/* In how many ns to look again, if no event comes before; 0: for nothing. */
+int64_t attempts_due_ns(const inlet_t *s, int64_t now_ns);
+
+/* We give the partitions up in order: an attempt without progress was none.
+ *
+ * What others noted stays, but at an orderly end of ours, which may be the beginning of a better Calculator. */
+void attempts_end(inlet_t *s, const rd_kafka_topic_partition_list_t *partitions);
+
+/* They were at records of another topic. */
+void attempts_forget(inlet_t *s);

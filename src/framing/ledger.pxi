@@ -1,61 +1,38 @@
 # The ledger's declarations, and a class that lets tests drive it without Kafka, pipes or threads.
 
 cdef extern from "ledger.h" nogil:
-    int LEDGER_LEAST_RECORDS
-    int PARTITION_LOST, PARTITION_OWNED, PARTITION_DRAINING
-    int LEDGER_VOID, LEDGER_DEAD, LEDGER_POISON, LEDGER_LIKE_MARKER, LEDGER_INNER_NEWLINE
+    int PARTITION_LOST
     ctypedef enum newlines_t:
         NEWLINES_SPACE, NEWLINES_SPLIT, NEWLINES_REJECT
     ctypedef enum ledger_count_t:
         LEDGER_COUNT_BYTES, LEDGER_COUNT_LINES, LEDGER_COUNT_MARKERS
     ctypedef struct ledger_entry_t:
-        void *record
-        const uint8_t *payload
-        int64_t letter
         int64_t offset
-        int64_t end
-        uint32_t line_bytes
         int32_t partition
-        uint16_t epoch
-        uint16_t flags
     ctypedef struct ledger_partition_t:
-        int64_t next_offset
-        int64_t in_flight
-        uint16_t epoch
+        int64_t next_offset, in_flight
         uint8_t state
-        uint8_t dirty
     ctypedef struct ledger_t:
-        int64_t head, settled, answered, cursor, tail
-        int64_t dead, unposted, letters_from
-        size_t cursor_bytes
-        int64_t written, mark, committing, unmarked
-        ledger_count_t count
-        int64_t values_changed
-        int64_t max_records, max_bytes, bytes
+        int64_t head, answered, cursor, tail
+        int64_t dead, unposted
+        int64_t written, committing, values_changed, bytes
         ledger_partition_t *partitions
         int32_t partition_count
-        unsigned fence_count
     int ledger_open(ledger_t *, int64_t, int64_t, ledger_count_t)
     void ledger_keep_from(ledger_t *, const uint8_t *, size_t)
     void ledger_close(ledger_t *)
     int64_t ledger_room(const ledger_t *)
     int64_t ledger_batch(const ledger_t *, int64_t)
     ledger_entry_t *ledger_at(const ledger_t *, int64_t)
-    bint ledger_owns(const ledger_t *, const ledger_entry_t *)
     void ledger_note_offset(ledger_t *, const ledger_entry_t *)
-    ledger_partition_t *ledger_partition(ledger_t *, int32_t)
     int ledger_assign(ledger_t *, int32_t)
     void ledger_drain(ledger_t *, int32_t, int64_t)
     void ledger_leave(ledger_t *, int64_t)
     void ledger_revoke(ledger_t *, int32_t, int64_t)
     void ledger_append(ledger_t *, void *, const uint8_t *, size_t, size_t, int32_t, int64_t, newlines_t)
-    bint ledger_owns(const ledger_t *, const ledger_entry_t *)
-    void ledger_bury(ledger_t *, ledger_entry_t *, unsigned)
     void ledger_posted(ledger_t *, ledger_entry_t *, int64_t)
     void ledger_acknowledge(ledger_t *, int64_t)
-    int64_t ledger_fit(const ledger_t *, int64_t, int64_t, bint, int64_t)
     int ledger_gather(const ledger_t *, int64_t, iovec *, int)
-    void ledger_skip(ledger_t *, int64_t)
     int64_t ledger_written(ledger_t *, size_t, int64_t)
     int64_t ledger_mark(ledger_t *)
     int64_t ledger_lines_written(const ledger_t *)
@@ -71,7 +48,6 @@ cdef extern from "ledger.h" nogil:
 
 cdef extern from "dead.h" nogil:
     bint ledger_may_pop(const ledger_t *, int64_t)
-    int64_t ledger_first_line(const ledger_t *)
     bint ledger_bury_first(ledger_t *, int32_t, int64_t)
     int64_t ledger_letters_limit(const ledger_t *, bint)
     int64_t ledger_next_letter(ledger_t *, int64_t)
@@ -313,3 +289,26 @@ cdef class Ledger:
     def deliver_letters(self, int64_t number) -> None:
         """The letters up to this number are there; what waits for them goes with the next delivery."""
         self.letters_delivered = number
+
+
+cdef extern from "attempts.h" nogil:
+    enum:
+        ATTEMPTS_BYTES
+    size_t attempts_format(char *, int64_t, int32_t)
+    bint attempts_parse(const void *, size_t, int64_t *, int32_t *)
+
+
+def attempts_metadata(int64_t offset, int32_t attempts) -> bytes:
+    """What is committed beside a partition's offset: so many attempts at the record at ``offset``."""
+    cdef char text[ATTEMPTS_BYTES]
+    cdef size_t size = attempts_format(text, offset, attempts)
+    return text[:size]
+
+
+def attempts_of(bytes metadata not None) -> tuple[int, int] | None:
+    """(offset, attempts) out of such metadata; None of any other."""
+    cdef int64_t offset
+    cdef int32_t attempts
+    if attempts_parse(<const char *>metadata, len(metadata), &offset, &attempts):
+        return offset, attempts
+    return None
