@@ -310,7 +310,8 @@ def test_a_note_that_is_refused_does_not_stop_the_flow(
         mock.answer_with(OFFSET_COMMIT, *[OFFSET_METADATA_TOO_LARGE] * 15)
         process = supervisor_process(("cat",), kafka=kafka)
         process.wait_counter("outlet", "lines_delivered", 200)
-        process.wait_log("cannot be noted with its offset")
+        what = "attempts at the first record of a partition cannot be noted with its offset: "
+        process.wait_log("librdkafka", line=what + "Broker: Offset metadata string too large")
         told = [line for line in process.events if "cannot be noted with its offset" in line.get("line", "")]
         assert len(told) == 1
         process.wait_status(lambda status: status["checks"]["supervisor"]["status"] == "passing", "it passes")
