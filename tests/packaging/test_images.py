@@ -17,6 +17,7 @@ from tests.packaging.in_root import run_in
 from tests.packaging.job import do_main_job
 from tests.packaging.roots import PROJECT, root, size_bytes
 from tests.services.agent import Consul
+from tests.services.processes import until
 from tests.services.topics import Kafka
 
 _PYTHON = (
@@ -85,6 +86,20 @@ _EXAMPLES = {
     "java": ("docker.io/library/eclipse-temurin:17-jre", "debian-12-jdk", _jar),
 }
 _IN_FULL = ("node", "java")
+_BUILT: set[str] = set()
+
+
+def _built(name: str, context: Path) -> str:
+    """The image of that example's Dockerfile, built once."""
+    tag = f"localhost/example-{name}"
+    if tag not in _BUILT:
+        base, stands, prepare = _EXAMPLES[name]
+        prepare(context)
+        if base:
+            images.add_base(base, root(stands))
+        images.build(images.EXAMPLES / f"{name}.Dockerfile", context, tag)
+        _BUILT.add(tag)
+    return tag
 
 
 @pytest.mark.parametrize(
@@ -94,13 +109,7 @@ def test_an_image_of_that_kind_does_the_main_job(
     name: str, tmp_path: Path, kafka: Kafka, consul: Consul, names: Names
 ) -> None:
     """By its own ENTRYPOINT and CMD; the container adds nothing but where Kafka and Consul are."""
-    base, stands, prepare = _EXAMPLES[name]
-    prepare(tmp_path)
-    if base:
-        images.add_base(base, root(stands))
-    tag = f"localhost/example-{name}"
-    images.build(images.EXAMPLES / f"{name}.Dockerfile", tmp_path, tag)
-    with images.container(tag) as image:
+    with images.container(_built(name, tmp_path)) as image:
         assert image.entrypoint == ["/opt/supervisor"]
         process = images.InImage(image, node_id=names.node_id, kafka=kafka, consul=consul, group=names.group)
         try:
@@ -137,18 +146,43 @@ def test_an_image_with_the_wheel_starts(dockerfile: str, wheel: Path, tmp_path: 
     table.add("wheel", f"{dockerfile.rpartition('/')[2]}, CPython 3.11 of Debian 12", "built by buildah, --version")
 
 
-def test_a_command_takes_the_place_of_cmd(tmp_path: Path, names: Names) -> None:
-    """``docker run IMAGE --version``; PROGRAM stands in the image, so that what replaces CMD finds the Calculator."""
-    _program("musl")(tmp_path)
-    images.add_base("docker.io/library/alpine:3", root("musl"))
-    images.build(images.EXAMPLES / "alpine.Dockerfile", tmp_path, "localhost/example-alpine")
-    with images.container("localhost/example-alpine") as image:
+@pytest.mark.parametrize(
+    ("name", "command", "status", "said"),
+    [
+        ("alpine", ["--version"], 0, "supervisor "),
+        # PROGRAM stands in the image, --bin of its own stands in CMD: the one is found, the other has gone.
+        ("alpine", ["check"], 0, "program = calculator, found as /usr/local/bin/calculator"),
+        ("scratch", ["check"], 0, "program: no program is given"),
+        ("scratch", ["check", "--", "/calculator", "x"], 0, "program = /calculator"),
+        ("scratch", ["check", "--bin", "/none"], 127, "/none"),
+    ],
+)
+def test_a_command_takes_the_place_of_cmd(  # noqa: PLR0917 - fixtures, by name
+    name: str, command: list[str], status: int, said: str, tmp_path: Path, names: Names
+) -> None:
+    """``docker run IMAGE check``."""
+    tag = _built(name, tmp_path)
+    with images.container(tag) as image:
+        process = images.InImage(image, command=command, node_id=names.node_id).start()
+        try:
+            assert process.wait() == status, process.log_text()
+            assert said in "\n".join(event["event"] for event in process.events)
+        finally:
+            process.close()
+
+
+def test_program_stands_in_the_image(tmp_path: Path, names: Names) -> None:
+    """So that what takes the place of CMD starts the Calculator too; a command beside it asks how it is."""
+    with images.container(_built("alpine", tmp_path)) as image:
         assert image.env["PROGRAM"] == "calculator"
-        process = images.InImage(image, command=["--version"], node_id=names.node_id).start()
-        assert process.wait() == 0
-        assert process.events[0]["event"].startswith("supervisor ")
-        process.close()
         process = images.InImage(image, command=["--args", "x"], node_id=names.node_id).start()
-        process.wait_log("calculator running")
-        assert process.terminate() == 0
-        process.close()
+        try:
+            process.wait_log("calculator running")
+            until(lambda: process.http("/health/live")[0] == 200, "it answers")
+            asked = run_in(
+                image.root, image.root / "opt", "/opt/supervisor", "status", env={"HTTP_PORT": str(process.port)}
+            )
+            assert (asked.returncode, names.node_id in asked.stdout) == (0, True), asked
+            assert process.terminate() == 0
+        finally:
+            process.close()
