@@ -23,10 +23,12 @@ print(*(name for name in {_CONSUL_STACK!r} if name in sys.modules))
     [
         (("--version",), "    from supervisor.__main__ import main\n    main()"),
         (("--help",), "    from supervisor.__main__ import main\n    main()"),
-        ((), "    import supervisor.demo"),
+        (("check",), "    from supervisor.__main__ import main\n    main()"),
+        (("status", "--help"), "    from supervisor.__main__ import main\n    main()"),
+        ((), "    import supervisor.tools.demo"),
         ((), "    import supervisor.daemon, supervisor.logs"),
     ],
-    ids=["--version", "--help", "demo", "until the agent is asked"],
+    ids=["--version", "--help", "check", "status", "demo", "until the agent is asked"],
 )
 def test_the_clients_of_consul_are_not_loaded(arguments: tuple[str, ...], code: str) -> None:
     """A thread that asks the agent loads them, while everything else starts."""
