@@ -29,13 +29,14 @@ from typing import Final, Protocol
 
 import structlog
 
-from supervisor import _spawn, program
+from supervisor import _spawn, calculator_log, program
 from supervisor.backoff import Backoff
 from supervisor.errors import SupervisorError
 from supervisor.logs import state_changed
 from supervisor.reaper import ExitStatus, Reaper, may_signal, signal_group
 from supervisor.states import CALCULATOR, CalculatorState, Lifecycle
 from supervisor.stderr_log import StderrLog
+from supervisor.stderr_tail import StderrTail
 
 __all__ = ["STABLE_S", "Calculator", "ExitStatus", "Listener", "Run"]
 
@@ -46,6 +47,9 @@ STABLE_S: Final = 10.0
 
 PIPE_BYTES: Final = 1 << 20
 """Size asked for STDIN and STDOUT; an unprivileged process may be refused and keeps the kernel's 64 KiB."""
+
+LAST_WORDS_CHARS: Final = 200
+"""So much of a line on STDERR is quoted of a failure."""
 
 _STDERR_REST_S: Final = 1.0  # for logging what the pipe still holds at the end of a run
 _UNKILLABLE_S: Final = 5.0  # after SIGKILL; only uninterruptible sleep lasts longer, and nothing can be done about it
@@ -86,7 +90,7 @@ class Failure:
 
     def __str__(self) -> str:
         lasted = "" if self.lasted_s is None else f" after {self.lasted_s:g} s"
-        return f"{self.how}{lasted}" + (f", its last line on STDERR: {self.last_words}" if self.last_words else "")
+        return f"{self.how}{lasted}" + (f", on STDERR: {self.last_words}" if self.last_words else "")
 
 
 class Listener(Protocol):
@@ -118,8 +122,8 @@ class Calculator:
 
     ``command``: program and arguments; the program is looked up on PATH when it has no slash. ``withheld``: names of
     environment variables that the Calculator must not see; everything else of ``environ``, entries ``NAME=value``
-    (default: those this process was started with), is passed on byte for byte. To be used on the main thread, inside
-    the running loop.
+    (default: those this process was started with), is passed on byte for byte. ``stderr_form``: CALCULATOR_LOG.
+    To be used on the main thread, inside the running loop.
     """
 
     def __init__(
@@ -132,12 +136,15 @@ class Calculator:
         withheld: frozenset[str],
         environ: Sequence[bytes] | None = None,
         stable_s: float = STABLE_S,
+        stderr_form: str = "wrap",
+        stderr_tail: StderrTail | None = None,
         stop_signals: frozenset[int] = frozenset({SIGTERM}),
     ) -> None:
         self.lifecycle = Lifecycle("calculator", CALCULATOR, CalculatorState.STOPPED, state_changed)
         self.restarts = 0
         self.last_exit: ExitStatus | None = None
-        self.last_stderr_line: str | None = None
+        self.stderr_tail = StderrTail() if stderr_tail is None else stderr_tail
+        self._write_stderr = calculator_log.FORMS[stderr_form]
         self.last_failure: Failure | None = None
         self.unsignallable_since_s: float | None = None
         """Since when the present run is seen to refuse our signals, by the monotonic clock."""
@@ -338,7 +345,8 @@ class Calculator:
                 if fd not in ours:
                     os.close(fd)
         run = Run(number=self._runs + 1, pid=pid, stdin_fd=stdin_write, stdout_fd=stdout_read)
-        return run, StderrLog(stderr_read, pid)
+        self.stderr_tail.begin_run()
+        return run, StderrLog(stderr_read, pid, write=self._write_stderr, tail=self.stderr_tail)
 
     async def _see_through(self, run: Run, stderr: StderrLog) -> None:
         """Until the process is gone and the listener done with it."""
@@ -352,7 +360,6 @@ class Calculator:
             stable.cancel()
             # What was left of its process group was killed with it: STDERR has an end, or a stranger holds it.
             await stderr.finish(_STDERR_REST_S if ended.done() else 0.0)
-            self.last_stderr_line = stderr.last_line
         lasted_s = round(time.monotonic() - run.started_s, 3)
         await self._let_a_stop_catch_up(run, status)
         asked = run.end_asked
@@ -362,7 +369,7 @@ class Calculator:
         if asked and self.lifecycle.state is CalculatorState.RUNNING:
             self.lifecycle.change(CalculatorState.STOPPING, "it ended when the Supervisor was asked to stop")
         if not asked:
-            self._fail(Failure(self._how_it_failed(run, status), lasted_s, stderr.last_line))
+            self._fail(Failure(self._how_it_failed(run, status), lasted_s, self._last_words()))
         self._fault = None
         try:
             await self._listener.calculator_exited(run, status)
@@ -376,6 +383,11 @@ class Calculator:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop_expected.wait(), _SAME_MOMENT_S)
             run.end_asked = self._stop_expected.is_set()
+
+    def _last_words(self) -> str | None:
+        """What the run said of its end; empty if it wrote nothing, None if that is not known."""
+        words = self.stderr_tail.telling
+        return None if words is None else words[:LAST_WORDS_CHARS]
 
     def _how_it_failed(self, run: Run, status: ExitStatus) -> str:
         if self._fault is None:
@@ -394,7 +406,7 @@ class Calculator:
         self._next_start_s = time.monotonic() + delay_s
         why = f"{failure}; failure {self.failures} in a row, next start in {delay_s:.1f} s"
         if self.lifecycle.state is CalculatorState.CRASH_LOOP:
-            log.warning("calculator failed again", why=why)
+            log.error("calculator failed again", why=why)
             return
         self.lifecycle.change(CalculatorState.CRASH_LOOP if self._backoff.crash_loop else CalculatorState.BACKOFF, why)
 

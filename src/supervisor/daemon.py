@@ -37,6 +37,7 @@ from supervisor.signal_names import signal_name
 from supervisor.signals import Receiver
 from supervisor.standstill import LastRise, Standstill
 from supervisor.states import DAEMON, DaemonState, Lifecycle
+from supervisor.stderr_tail import KEPT_LINES, StderrTail
 
 log = structlog.get_logger("supervisor.daemon")
 
@@ -66,6 +67,8 @@ class Daemon:
             reaper=reaper,
             backoff_max_s=settings.restart_backoff_max_s,
             withheld=SECRET_VARIABLES,
+            stderr_form=settings.calculator_log,
+            stderr_tail=StderrTail(KEPT_LINES if settings.status_stderr else 0),
             stop_signals=settings.stop_signals,
         )
         self._stdin_standstill = Standstill()
@@ -236,7 +239,8 @@ class Daemon:
             calculator_pid=calculator.pid,
             restarts=calculator.restarts,
             last_exit=str(calculator.last_exit) if calculator.last_exit is not None else None,
-            last_stderr_line=calculator.last_stderr_line,
+            last_stderr_line=calculator.stderr_tail.last_line,
+            stderr_lines=calculator.stderr_tail.lines,
             route_state=resync.lifecycle.state,
             route_for_s=now_s - resync.lifecycle.since_s,
             route=resync.route,
@@ -284,7 +288,7 @@ class Daemon:
             http_error_for_s=_since(self._http.error_since_s if self._http is not None else None, now_s),
             last_failure=failure.how if failure else None,
             last_failure_ago_s=now_s - failure.at_s if failure else None,
-            last_failure_words=(failure.last_words or "") if failure and failure.lasted_s is not None else None,
+            last_failure_words=failure.last_words if failure else None,
             unsignallable_for_s=_since(calculator.unsignallable_since_s, now_s),
             hints=self._hints.at(now_s),
             oversize_ago_s=self._oversize_rise.ago_s(outlet.get("lines_oversize", 0), now_s),

@@ -107,6 +107,8 @@ class Facts:
     """The fatal error for which the consumer was made anew, until the new one has proved stable."""
     log_lines_dropped: int = 0
     """Lines that the log's reader did not take in time."""
+    stderr_lines: tuple[str, ...] = ()
+    """The last ones, the oldest first; empty too if they are not to be shown."""
     http_error: str | None = None
     """Why status and metrics are not served."""
     http_error_for_s: float | None = None
@@ -114,7 +116,7 @@ class Facts:
     """How the last run that was not asked to end did end, or why it did not start; goes on after "the Calculator"."""
     last_failure_ago_s: float | None = None
     last_failure_words: str | None = None
-    """The last line on STDERR of that run, empty if there was none; None of a run that never began."""
+    """What that run said of it on STDERR, empty if nothing; None if that is not known, as of one that never began."""
     oversize_ago_s: float | None = None
     """Since the last line over MAX_LINE_BYTES was dropped."""
     unproducible_ago_s: float | None = None
@@ -543,7 +545,7 @@ def _directory(facts: Facts) -> str:
 
 def _failure(facts: Facts) -> str:
     words = facts.last_failure_words
-    last_line = "" if words is None else f", last STDERR line: {_quoted(words)}" if words else ", nothing on STDERR"
+    last_line = "" if words is None else f", on STDERR: {_quoted(words)}" if words else ", nothing on STDERR"
     at = _at_if_known(facts, facts.last_failure_ago_s)
     return f"{shown(facts.last_failure or 'failed', 400)}{at}{last_line}"
 

@@ -49,7 +49,11 @@ class LogSink:
 
     def write(self, line: str) -> None:
         """Queue a line, or drop and count it when the queue is full; never waits for the reader."""
-        data = line.encode("utf-8", "backslashreplace") + b"\n"
+        self.write_bytes(line.encode("utf-8", "backslashreplace"))
+
+    def write_bytes(self, line: bytes) -> None:
+        """Likewise, a line that may be no UTF-8."""
+        data = line + b"\n"
         with self._changed:
             if self._queued_bytes >= self._limit_bytes:
                 self._drop(1)

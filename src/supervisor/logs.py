@@ -28,6 +28,7 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _MASK: Final = "***"
 _sink: LogSink | None = None
 _plain: _Plain | None = None
+_threshold = 0
 
 
 def configure(level: str, colors: bool | None, log_format: str, secrets: Iterable[str] = (), **always: str) -> None:
@@ -36,7 +37,7 @@ def configure(level: str, colors: bool | None, log_format: str, secrets: Iterabl
     ``colors`` None means: on a terminal only. ``secrets`` are masked from now on. ``always`` stands in every line. The
     libraries' own log (``logging``, ``warnings``) comes out in the same form, from warning upwards.
     """
-    global _plain  # noqa: PLW0603 - there is one log in a process
+    global _plain, _threshold  # noqa: PLW0603 - there is one log in a process
     terminal = sys.stderr is not None and sys.stderr.isatty()
     console = log_format == "console" or (log_format == "auto" and terminal)
     renderer: Any = _json
@@ -47,6 +48,7 @@ def configure(level: str, colors: bool | None, log_format: str, secrets: Iterabl
             sort_keys=False,
         )
     _plain = _Plain(secrets, visible=console)
+    _threshold = _LEVELS[level]
     structlog.configure(
         processors=[_Head(always), structlog.processors.format_exc_info, _plain, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
@@ -59,6 +61,8 @@ def configure(level: str, colors: bool | None, log_format: str, secrets: Iterabl
 
 def set_level(level: str) -> None:
     """From now on, log from this level upwards."""
+    global _threshold  # noqa: PLW0603 - there is one log in a process
+    _threshold = _LEVELS[level]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]))
 
 
@@ -98,12 +102,36 @@ def state_changed(name: str, old: enum.Enum, new: enum.Enum, why: str) -> None:
     say(f"{name} {new.value}", old=old.value, new=new.value, why=why)
 
 
+def emit(level: str, name: str, event: str, details: Mapping[str, Any]) -> None:
+    """Log an event whose details may have any name, those of parameters included, as logger ``name``."""
+    if _LEVELS[level] < _threshold:
+        return
+    with contextlib.suppress(structlog.DropEvent):
+        _Logger(name).info(_rendered(level, name, {**details, "event": event}))
+
+
+def emit_raw(line: bytes) -> None:
+    """Write a line that is no event of ours, as it is but for secrets."""
+    if _plain is not None and _plain.has_secrets:
+        line = _plain.masked(line.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    if _sink is not None:
+        _sink.write_bytes(line)
+        return
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # sys.stderr is None where it was closed
+        sys.stderr.buffer.write(line + b"\n")
+        sys.stderr.flush()
+
+
+def _rendered(level: str, name: str, line: Any) -> str:
+    for processor in structlog.get_config()["processors"]:
+        line = processor(_Logger(name), level, line)
+    return str(line)
+
+
 def _missing_lines(count: int) -> str:
     """The line that stands for those dropped; made by hand because it must not be dropped or queued behind others."""
-    line: Any = {"event": "log lines dropped: the log's reader did not take them in time", "lines": count}
-    for processor in structlog.get_config()["processors"]:
-        line = processor(_Logger("supervisor.logs"), "warning", line)
-    return str(line)
+    event = "log lines dropped: the log's reader did not take them in time"
+    return _rendered("warning", "supervisor.logs", {"event": event, "lines": count})
 
 
 class _Logger:
@@ -159,8 +187,14 @@ class _Plain:
 
     def __call__(self, _logger: object, _level: str, event: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            key: self.masked(str(value)) if key == "exception" else self._plain(value) for key, value in event.items()
+            self._text(key): self.masked(str(value)) if key == "exception" else self._plain(value)
+            for key, value in event.items()
         }
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether there is anything to mask."""
+        return bool(self._secrets)
 
     def _plain(self, value: object) -> Any:
         match value:

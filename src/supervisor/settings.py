@@ -223,6 +223,24 @@ class Settings(BaseModel):
         Variable("console (key=value), json (lines), or auto: console on a terminal", "auto", never_stops=True),
         _choice("auto", "console", "json"),
     ]
+    calculator_log: Annotated[
+        str,
+        Variable(
+            "the Calculator's STDERR in the log: wrap (as text), merge (the members of a JSON object become those"
+            " of the event) or raw",
+            "wrap",
+            never_stops=True,
+        ),
+        _choice("wrap", "merge", "raw"),
+    ]
+    status_stderr: Annotated[
+        Boolean,
+        Variable(
+            "the Calculator's last STDERR lines in status, on the page, and one of them in its check",
+            "true",
+            never_stops=True,
+        ),
+    ]
     http_host: Annotated[
         str,
         Variable("address of status and metrics", "0.0.0.0", never_stops=True),  # noqa: S104 - the platform asks from outside the container

@@ -69,7 +69,7 @@ def render(facts: Facts) -> str:
         _table("Records in", _incoming(facts)),
         _table("Lines out", _outgoing(facts)),
         _lag(facts),
-        _last_line(facts),
+        _stderr(facts),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -174,11 +174,11 @@ def _lag(facts: Facts) -> str:
     )
 
 
-def _last_line(facts: Facts) -> str:
-    if not facts.last_stderr_line:
+def _stderr(facts: Facts) -> str:
+    if not facts.stderr_lines:
         return ""
-    line = escape(shown(facts.last_stderr_line, 2000))
-    return f'<section class="wide"><h2>Last line on STDERR</h2><pre>{line}</pre></section>\n'
+    lines = escape("\n".join(shown(line, 1024) for line in facts.stderr_lines))
+    return f'<section class="wide"><h2>Last lines on STDERR</h2><pre>{lines}</pre></section>\n'
 
 
 def _table(title: str, rows: Iterable[Row]) -> str:

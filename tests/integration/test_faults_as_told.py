@@ -31,7 +31,7 @@ FAULTS = [
         "Calculator",
         "warning|critical",
         rf"was killed by the Supervisor: it neither read nor printed for CALCULATOR_TIMEOUT, 1 s at {TIME}, "
-        "last STDERR line: 'waiting for the model server'",
+        "on STDERR: 'waiting for the model server'",
         id="hang",
     ),
     pytest.param(

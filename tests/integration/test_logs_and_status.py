@@ -100,3 +100,39 @@ def test_a_stop_says_what_comes_again(
     else:
         assert stopped["records"] == 7
         assert relay["why"] == "7 records were written to the Calculator and not acknowledged, and come again"
+
+
+DIES = r"""
+printf '{"level":"error","msg":"boom","n":1}\n    at there\n\nNode.js v20.11.0\n' >&2
+printf '\r10%%\r20%%' >&2
+sleep $PAUSE_S
+exit 3
+"""
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"CALCULATOR_LOG": "merge", "PAUSE_S": "6"},
+        {"CALCULATOR_LOG": "raw", "STATUS_STDERR": "false"},
+        {"CALCULATOR_LOG": "loud"},
+    ],
+)
+def test_what_the_calculator_says_is_said_as_it_is_meant(lonely: Start, env: dict[str, str]) -> None:
+    """In the log, in the status and in the check; what has no newline after some seconds."""
+    process = lonely("subreaper", ("sh", "-c", DIES), env={"PAUSE_S": "0", **env})
+    if env["CALCULATOR_LOG"] == "merge":
+        assert process.wait_log("boom")["n"] == 1
+        process.wait_log("calculator stderr", line="\r10%\r20%", continues=True)
+    elif env["CALCULATOR_LOG"] == "raw":
+        process.wait_log("    at there", level="text")
+        assert {"level": "error", "msg": "boom", "n": 1} in process.events
+    else:
+        process.wait_log("calculator stderr", line='{"level":"error","msg":"boom","n":1}', level="error")
+    process.wait_log("calculator backoff", deadline_s=30.0)
+    status, page = process.status(), process.http("/")[1]
+    lines = ['{"level":"error","msg":"boom","n":1}', "    at there", "", "Node.js v20.11.0", "\r10%\r20%"]
+    shown = "STATUS_STDERR" not in env
+    assert status["stderr_lines"][:5] == (lines if shown else [])
+    assert ("boom" in page) is shown
+    assert ("STDERR" in status["checks"]["calculator"]["output"]) is shown

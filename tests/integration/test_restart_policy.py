@@ -53,7 +53,7 @@ def test_a_crash_loop_and_its_end_are_seen_in_consul(  # noqa: PLR0917 - fixture
     until(lambda: "5 failed runs" in process.status()["checks"]["calculator"]["output"], "the fifth failure is told")
     output = calculator_check(consul, names.node_id)["Output"]
     assert output.startswith("The Calculator has been in a crash loop since 2")
-    for word in ("failed runs in a row", "exit status 3", "last STDERR line: 'no model at /var/model'"):
+    for word in ("failed runs in a row", "exit status 3", "on STDERR: 'no model at /var/model'"):
         assert word in output
     assert process.http("/health/ready")[0] == 503
     at_once, first, *capped = gaps_s(process)
@@ -77,7 +77,7 @@ def test_an_end_with_status_0_is_a_failure_and_said(lonely: Start) -> None:
     process = lonely("subreaper", ("sh", "-c", "echo done >&2; sleep 0.2"))
     why = process.wait_log("calculator backoff")["why"]
     assert why.startswith("ended by itself with exit status 0 after 0.2")
-    assert "its last line on STDERR: done; failure 1 in a row, next start in 0.0 s" in why
+    assert "on STDERR: done; failure 1 in a row, next start in 0.0 s" in why
     process.wait_log("calculator running", count=2)
     said = "ended by itself with exit status 0"
     process.wait_status(lambda status: said in status["checks"]["calculator"]["output"], "the check says it")

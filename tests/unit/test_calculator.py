@@ -353,7 +353,7 @@ def test_back_off_and_crash_loop(run: Runner) -> None:
             assert stage.calculator.restarts >= 4
             assert stage.calculator.failures >= 5
             assert stage.calculator.last_exit == ExitStatus(code=3, signal=None)
-            assert stage.calculator.last_stderr_line == "what a pity"
+            assert stage.calculator.stderr_tail.last_line == "what a pity"
             failure = stage.calculator.last_failure
             assert failure is not None
             assert (failure.how, failure.last_words) == ("ended by itself with exit status 3", "what a pity")

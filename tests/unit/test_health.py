@@ -190,7 +190,7 @@ CALCULATOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
         "critical",
         [
             "The Calculator has been in a crash loop since 2026-03-01 11:59:10 UTC: 6 failed runs in a row, the last ",
-            "time it ended by itself with exit status 3 at 2026-03-01 11:59:57 UTC, last STDERR line: 'boom'; it is",
+            "time it ended by itself with exit status 3 at 2026-03-01 11:59:57 UTC, on STDERR: 'boom'; it is",
             "started again and again, its records wait.",
         ],
     ),
@@ -207,7 +207,7 @@ CALCULATOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
     (
         {"calculator": CalculatorState.BACKOFF, "last_failure_words": "no such file: '/var/model'"},
         "warning",
-        ["last STDERR line: \"no such file: '/var/model'\";"],
+        ["on STDERR: \"no such file: '/var/model'\";"],
     ),
     (
         {
@@ -287,7 +287,7 @@ CALCULATOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
 
 @pytest.mark.parametrize(("changes", "status", "words"), CALCULATOR_CASES)
 def test_calculator_check_says_what_is_wrong(changes: dict[str, Any], status: str, words: list[str]) -> None:
-    """Each state has its status; a failure is told with its exit status and the last STDERR line."""
+    """Each state has its status; a failure is told with its exit status and what it said on STDERR."""
     report = calculator_check(facts(**FAILED_BEFORE | changes))
     assert report.status == status, report.output
     for word in words:

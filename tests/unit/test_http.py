@@ -105,7 +105,7 @@ def test_ready_follows_the_facts() -> None:
 
 def test_status_holds_every_fact_and_both_checks() -> None:
     """/status is JSON with all fields of the facts, the checks, and the lag by partition."""
-    told = facts(last_stderr_line="\udcff<&>\x00 кириллица", restarts=3)
+    told = facts(last_stderr_line="\udcff<&>\x00 кириллица", restarts=3, stderr_lines=("a", "b"))
 
     async def scenario(server: StatusServer) -> None:
         reply = await get(server, "/status")
@@ -123,6 +123,7 @@ def test_status_holds_every_fact_and_both_checks() -> None:
         assert status["lag"]["0"] == {"acknowledged_offset": 100, "high_watermark": 150, "lag": 50}
         assert status["lag"]["2"]["lag"] is None
         assert status["last_stderr_line"] == told.last_stderr_line
+        assert status["stderr_lines"] == ["a", "b"]
         assert status["checks"]["supervisor"] == vars(supervisor_check(told))
         assert status["checks"]["calculator"] == vars(calculator_check(told))
         assert status["ready"] is True
@@ -147,7 +148,7 @@ def test_the_page_is_escaped_and_needs_nothing_else() -> None:
     evil = "<script>alert('x')</script>&\"\udcff"
     told = facts(
         node_id=evil,
-        last_stderr_line=evil,
+        stderr_lines=(evil,),
         last_exit=evil,
         agent_error=evil,
         consumer_error=evil,

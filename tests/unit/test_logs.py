@@ -29,6 +29,7 @@ def logs_as_before() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+    logs._threshold = 0
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from supervisor import logs
-from supervisor.stderr_log import LAST_LINE_CHARS, MAX_PIECE_BYTES, StderrLog
+from supervisor.stderr_log import MAX_PIECE_BYTES, StderrLog
 
 Runner = Callable[[Coroutine[Any, Any, None]], None]
 Events = list[MutableMapping[str, Any]]
@@ -111,15 +111,16 @@ def test_flood_does_not_hold_up_the_loop(run: Runner) -> None:
 
 @LOOPS
 def test_last_line(run: Runner) -> None:
-    """The last line is kept for health, and only so much of it."""
+    """The last line is kept for health; of a line in pieces the first is."""
 
     async def main() -> None:
         read_fd, write_fd = pipe()
         stderr = StderrLog(read_fd, 1)
-        assert stderr.last_line is None
-        write_all(write_fd, b"first\n" + b"y" * 1000)
+        assert stderr.tail.last_line is None
+        await asyncio.to_thread(write_all, write_fd, b"first\nbegin" + b"y" * 3 * MAX_PIECE_BYTES)
         await stderr.finish(1.0)
-        assert stderr.last_line == "y" * LAST_LINE_CHARS
+        first, last = stderr.tail.lines
+        assert (first, last[:6]) == ("first", "beginy")
 
     run(main())
 
@@ -135,7 +136,7 @@ def test_stranger_at_the_other_end(run: Runner) -> None:
         began_s = time.monotonic()
         await stderr.finish(5.0)
         assert time.monotonic() - began_s < 1.0
-        assert stderr.last_line == "said before"
+        assert stderr.tail.last_line == "said before"
         with pytest.raises(BrokenPipeError):
             os.write(write_fd, b"and after\n")
         os.close(write_fd)
@@ -197,7 +198,7 @@ def test_lines_that_the_log_does_not_take_are_drained_all_the_same(monkeypatch: 
         stderr = StderrLog(read_fd, 42)
         await asyncio.to_thread(write_all, write_fd, b"".join(b"%d\n" % number for number in range(20_000)))
         await stderr.finish(30.0)
-        assert (stderr.lines, stderr.last_line) == (20_000, "19999")
+        assert (stderr.lines, stderr.tail.last_line) == (20_000, "19999")
 
     with capture_logs() as events:
         uvloop.run(main())
@@ -205,15 +206,52 @@ def test_lines_that_the_log_does_not_take_are_drained_all_the_same(monkeypatch: 
     assert offered == 20_000
 
 
-def test_a_secret_is_masked_in_what_health_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the limit of the last line would cut it in two."""
-    monkeypatch.setattr(logs, "masked", lambda text: text.replace("hunter2hunter2", "***"))
+@LOOPS
+def test_what_has_no_newline_appears_after_a_while(run: Runner) -> None:
+    """A progress bar, a question: in pieces that say so, no character cut; a line that is whole in time is one."""
 
     async def main() -> None:
         read_fd, write_fd = pipe()
-        stderr = StderrLog(read_fd, 42)
-        write_all(write_fd, b"y" * (LAST_LINE_CHARS - 5) + b"hunter2hunter2")
+        stderr = StderrLog(read_fd, 42, unfinished_s=0.05)
+        os.write(write_fd, b"quick\n\r10%\r20% \xd0")
+        async with asyncio.timeout(10):
+            while len(events) < 2:  # noqa: ASYNC110 - a list
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)
+            assert len(events) == 2, "the begun character waits for its rest"
+            os.write(write_fd, b"\xb6\r30%")
+            while len(events) < 3:  # noqa: ASYNC110 - a list
+                await asyncio.sleep(0.01)
+            write_all(write_fd, b"\r100%\nwhole\n")
         await stderr.finish(1.0)
-        assert stderr.last_line == "y" * (LAST_LINE_CHARS - 5) + "***"
 
-    asyncio.run(main())
+    with capture_logs() as events:
+        run(main())
+    assert [(event["line"], event.get("continues", False)) for event in events] == [
+        ("quick", False), ("\r10%\r20% ", True), ("ж\r30%", True), ("\r100%", False), ("whole", False)
+    ]  # fmt: skip
+
+
+def test_large_lines_do_not_hold_up_the_loop() -> None:
+    """A share is bounded in bytes too."""
+    most_between_turns = 0
+
+    async def main() -> None:
+        nonlocal most_between_turns
+        read_fd, write_fd = pipe()
+        stderr = StderrLog(read_fd, 42)
+        line = b'{"level": "error", "text": "' + b"x" * 60_000 + b'"}\n'
+        writer = threading.Thread(target=write_all, args=(write_fd, line * 100))
+        writer.start()
+        async with asyncio.timeout(60):
+            while stderr.lines < 100:
+                before = stderr.lines
+                await asyncio.sleep(0)
+                most_between_turns = max(most_between_turns, stderr.lines - before)
+        writer.join()
+        await stderr.finish(1.0)
+
+    with capture_logs() as events:
+        uvloop.run(main())
+    assert [event["log_level"] for event in events] == ["error"] * 100
+    assert most_between_turns <= 10
