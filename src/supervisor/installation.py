@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import supervisor
 
 _REMEDY = (
@@ -20,6 +18,8 @@ def problem() -> str | None:
     """
     if hasattr(supervisor, "__version__"):
         return None
+    from pathlib import Path  # noqa: PLC0415 - a probe, which comes by here every few seconds, does without
+
     directory = Path(__file__).parent
     if (directory / "supervisord.py").exists():
         return (

@@ -54,9 +54,11 @@ def test_a_workspace_in_good_order(  # noqa: PLR0917 - fixtures
         keys = consul.get(f"kv/buldozer/subordinate/{names.node_id}", recurse="")
         return keys, kafka.member_ids(names.group), kafka.committed(names.group, incoming)
 
+    consul.kv_put(f"buldozer/subordinate/{names.node_id}/Ack-Mode", "marker")
+    consul.kv_put(f"buldozer/subordinate/{names.node_id}/log_level", "loud")
     before = seen()
     status, found = results(command("check", "--connect", "--json", **settings))
-    assert (status, levels(found, "error"), levels(found, "warning")) == (0, set(), set())
+    assert (status, levels(found, "error"), levels(found, "warning")) == (0, set(), {"Ack-Mode", "log_level"})
     assert seen() == before
     assert (found["ACK_MODE"]["value"], found["ACK_MODE"]["source"]) == ("line", "KV")
     assert found["route"]["value"].startswith(f"version 1, {incoming} to {names.topic('out')}")
@@ -115,12 +117,20 @@ def test_it_ends_in_time_whatever_is_dead(tmp_path: Path, settings: dict[str, st
         ]
         began_s = time.monotonic()
         checks = [command("check", "--connect", "--json", **settings | peer) for peer in peers]
+        others = {
+            "health": command("health", **slow.env, HTTP_HOST=BROKER.partition(":")[0]),
+            "redrive": command("redrive", "--stream", "dead", **slow.env, KAFKA_DSN=BROKER),
+        }
         for check in checks:
             status, found = results(check)
             assert time.monotonic() - began_s < 15
             assert (status, levels(found, "error") & {"Kafka brokers", "Kafka"} != set()) == (1, True)
             assert levels(found, "error") & {"Consul agent", "Consul"}
             assert {"topics of the route", "size limits"} <= levels(found, "skipped") | {"Kafka"}
+        for name, said in (("health", "is not resolved in time"), ("redrive", f"no broker of {BROKER} answers")):
+            out, complaints = others[name].communicate(timeout=30)
+            assert (others[name].returncode, out, said in complaints) == (1, "", True), complaints
+        assert time.monotonic() - began_s < 15
     slow.answer()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -165,13 +166,27 @@ def test_a_probe_is_cheap() -> None:
     with instance(HEALTHY) as port:
         _, told = run(code=code, HTTP_PORT=port).stdout.splitlines()
         took_s = []
-        for _ in range(10):
-            began_s = time.monotonic()
+        for _ in range(5):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             assert run("health", HTTP_PORT=port).returncode == 0
-            took_s.append(time.monotonic() - began_s)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            took_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     status_, peak_kb = map(int, told.split())
     assert (status_, peak_kb <= 15 << 10) == (0, True), told
-    assert min(took_s) <= 0.060, took_s  # the least: other tests run beside this one
+    assert min(took_s) <= 0.060, took_s  # CPU, because other tests run beside this one: it waits for next to nothing
+
+
+def test_a_closed_stdout_is_no_failure() -> None:
+    """Some runtimes start a probe so: its status is all that counts."""
+    with instance(HEALTHY) as port:
+        done = subprocess.run(
+            ["sh", "-c", f"exec {sys.executable} -m supervisor health >&-"],
+            env={"HTTP_PORT": port},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_status_is_the_instances_own_json_or_a_screen_of_it() -> None:

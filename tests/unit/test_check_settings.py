@@ -125,3 +125,15 @@ def test_the_text_has_a_line_for_each_and_ends_with_what_to_look_at() -> None:
     lines = done.stdout.splitlines()
     assert (done.returncode, lines[-1]) == (1, "1 wrong: NODE_ID")
     assert "ok       KAFKA_DSN = kafka:9092 (environment)" in lines
+
+
+def test_a_locale_without_the_characters_is_no_failure() -> None:
+    """They are escaped."""
+    done = subprocess.run(
+        [sys.executable, "-m", "supervisor", "check"],
+        env={"PATH": os.environ["PATH"], "PYTHONIOENCODING": "latin-1"} | RUNS,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, b"-- PROGRAM ARG\\u2026" in done.stdout, done.stderr) == (0, True, b"")

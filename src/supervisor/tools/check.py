@@ -37,8 +37,8 @@ exit status: 0 nothing is wrong, 1 something is, 2 wrong use; 126 or 127 if all
 that is wrong is a program that cannot be executed or is not there.
 """
 
-DEADLINE_S: Final = 12.0
-"""For all that is asked, from the start of the command on; what has not answered by then is said."""
+DEADLINE_S: Final = 10.0
+"""For all that is asked, from the start of the command on; the rest of 15 s is for a start on a busy machine."""
 
 
 _NOT_WITH_ERRORS: Final = "a start would refuse the settings"

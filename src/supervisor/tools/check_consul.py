@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from supervisor import route as routes
 from supervisor.agent import ConsulAgent, KvDirectory, Right
 from supervisor.errors import AgentError, AgentUnavailableError, RouteError
 from supervisor.route import Route
-from supervisor.settings import KV_KEYS, Settings
+from supervisor.settings import KV_KEYS, Settings, squeezed
 from supervisor.tools.findings import ERROR, OK, SKIPPED, WARNING, Finding, not_checked
 
-TIMEOUT_S = 4.0
-"""Of each request's answer."""
+TIMEOUT_S: Final = 3.0
+"""Of each request's answer, behind 3 s for the connection; 3 s more, and a name that is not resolved is given up."""
 
 
 @dataclass
@@ -79,6 +80,7 @@ def _directory(directory: KvDirectory, settings: Settings, found: Callable[[Find
         return Seen(why_none="there is no route yet")
     keys = ", ".join(sorted(directory.entries))
     found(Finding(name, OK, settings.kv_directory, "KV", message=f"keys: {keys}"))
+    _nearly_ours(directory.entries, found)
     in_kv = {
         key: directory.entries[key].decode("utf-8", "replace").strip() for key in KV_KEYS if key in directory.entries
     }
@@ -93,7 +95,17 @@ def _directory(directory: KvDirectory, settings: Settings, found: Callable[[Find
     if route is None:
         found(Finding("route", WARNING, None, "KV", "there is no desired_version: not routed yet"))
         return Seen(why_none="there is no route yet", in_kv=in_kv)
+    for note in settings.with_kv(route.settings).kv_notes:
+        key, _, words = note.partition(": ")
+        found(Finding(key, WARNING, in_kv.get(key), "KV", words))
     adopted = routes.adopted_version(directory.entries)
     told = "adopted" if adopted == route.version else f"adopted_version is {adopted}: not adopted yet"
     found(Finding("route", OK, routes.describe(route), "KV", told))
     return Seen(route, in_kv=in_kv)
+
+
+def _nearly_ours(entries: Iterable[str], found: Callable[[Finding], object]) -> None:
+    ours = {squeezed(key): key for key in routes.KNOWN_KEYS}
+    for key in sorted(set(entries) - routes.KNOWN_KEYS):
+        if squeezed(key) in ours:
+            found(Finding(key, WARNING, None, "KV", "it is not read", f"{ours[squeezed(key)]} may be meant"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -93,7 +94,7 @@ class SettingsCheck:
         wanted = self._options.program or (given[1] if given else "")
         source = "command line" if self._options.program else "environment"
         try:
-            found = program.find(wanted, self._environ.get("PATH", ""))
+            found = program.find(wanted, self._environ.get("PATH", os.defpath))
         except SupervisorError as error:
             self.program_error = error
             return Finding("program", ERROR, wanted, source, str(error).removeprefix("--bin: "), HOW_TO_GIVE_A_PROGRAM)

@@ -9,6 +9,7 @@ any program, which a shell shows as 128 and its number.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -78,8 +79,7 @@ def print_json(answer: Mapping[str, object]) -> None:
 
 def leave(status: int) -> NoReturn:
     """End the process now: its own end would wait for a Kafka client that still waits for a name or a broker."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     os._exit(status)
 
 
@@ -88,11 +88,13 @@ def main(argv: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     signals.let_go()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal or a locale that has not every character
     name, *rest = argv
     try:
         command = importlib.import_module(COMMANDS[name][0])
         status = _status(name, command.HELP, lambda: command.main(rest))
-        sys.stdout.flush()
+        _flush()
     except BrokenPipeError:
         # Whoever read STDOUT has enough. The interpreter's end would write what it still holds, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -102,6 +104,11 @@ def main(argv: Sequence[str]) -> int:
     except Ended as end:
         return _die(end.signum)
     return status
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # it was closed when the process began
+        sys.stdout.flush()
 
 
 def _status(name: str, manual: str, run: Callable[[], int]) -> int:

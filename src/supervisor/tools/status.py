@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -43,10 +42,8 @@ def main(words: Sequence[str]) -> int:
     if not isinstance(status, dict):
         raise asking.NotAskedError(f"/status answered {code} and no status; the Supervisor's log may say why")
     if "--json" in given.given:
-        sys.stdout.buffer.write(body)
+        sys.stdout.write(body.decode("utf-8", "replace"))
     else:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")
         print(screen(status))
     return 0
 
