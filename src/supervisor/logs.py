@@ -26,6 +26,8 @@ from supervisor.states import CalculatorState, RegistrationState
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _MASK: Final = "***"
+_KEYS_KEPT: Final = 256
+_KEY_CHARACTERS: Final = 64
 _sink: LogSink | None = None
 _plain: _Plain | None = None
 _threshold = 0
@@ -50,7 +52,7 @@ def configure(level: str, colors: bool | None, log_format: str, secrets: Iterabl
     _plain = _Plain(secrets, visible=console)
     _threshold = _LEVELS[level]
     structlog.configure(
-        processors=[_Head(always), structlog.processors.format_exc_info, _plain, renderer],
+        processors=[_head, structlog.processors.format_exc_info, _plain, _Always(always, _plain), renderer],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=_Logger,
         cache_logger_on_first_use=False,
@@ -123,8 +125,9 @@ def emit_raw(line: bytes) -> None:
 
 
 def _rendered(level: str, name: str, line: Any) -> str:
+    logger = _Logger(name)
     for processor in structlog.get_config()["processors"]:
-        line = processor(_Logger(name), level, line)
+        line = processor(logger, level, line)
     return str(line)
 
 
@@ -159,16 +162,20 @@ class _Forward(logging.Handler):
         structlog.get_logger(record.name).log(level, record.getMessage(), exc_info=record.exc_info)
 
 
-class _Head:
-    """Puts first what every line begins with, and last what stands in every line."""
+def _head(logger: _Logger, level: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"timestamp": now, "level": level, "logger": logger.name, "event": event.pop("event", ""), **event}
 
-    def __init__(self, always: Mapping[str, str]) -> None:
-        self._always = always
 
-    def __call__(self, logger: _Logger, level: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-        now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        head = {"timestamp": now, "level": level, "logger": logger.name, "event": event.pop("event", "")}
-        return {**head, **event, **self._always}
+class _Always:
+    """Puts last what stands in every line; made plain once, because a flood of lines has it too."""
+
+    def __init__(self, always: Mapping[str, str], plain: _Plain) -> None:
+        self._always = plain(None, "", always)
+
+    def __call__(self, _logger: object, _level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event.update(self._always)
+        return event
 
 
 class _Plain:
@@ -176,6 +183,7 @@ class _Plain:
 
     def __init__(self, secrets: Iterable[str], *, visible: bool) -> None:
         self._visible = visible
+        self._keys: dict[str, str] = {}  # of events, made plain: few, and in every line
         spellings = {
             spelling
             for secret in secrets
@@ -187,7 +195,7 @@ class _Plain:
 
     def __call__(self, _logger: object, _level: str, event: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            self._text(key): self.masked(str(value)) if key == "exception" else self._plain(value)
+            self._key(key): self.masked(str(value)) if key == "exception" else self._plain(value)
             for key, value in event.items()
         }
 
@@ -195,6 +203,14 @@ class _Plain:
     def has_secrets(self) -> bool:
         """Whether there is anything to mask."""
         return bool(self._secrets)
+
+    def _key(self, key: str) -> str:
+        plain = self._keys.get(key)
+        if plain is None:
+            plain = self._text(key)
+            if len(self._keys) < _KEYS_KEPT and len(key) <= _KEY_CHARACTERS:
+                self._keys[key] = plain
+        return plain
 
     def _plain(self, value: object) -> Any:
         match value:
