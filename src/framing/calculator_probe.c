@@ -37,7 +37,7 @@ static probe_process_t *process_that_waited(calculator_probe_t *probe) {
     return NULL;
 }
 
-static bool reader_is_known(const calculator_probe_t *probe) {
+bool calculator_probe_knows_reader(const calculator_probe_t *probe) {
     for (int i = 0; i < probe->process_count; i++)
         if (probe->processes[i].reads_stdin)
             return true;
@@ -54,7 +54,7 @@ static int readers(const calculator_probe_t *probe) {
 /* The first pass. Returns how many processes it looked at; -1: work was seen. */
 static int look_at_all(calculator_probe_t *probe, process_activity_t *activities, bool *works) {
     int looked = 0;
-    bool searching = !reader_is_known(probe);
+    bool searching = !calculator_probe_knows_reader(probe);
     probe->now = 1 - probe->now;
     probe->listing++;
     probe->thread_count = 0;

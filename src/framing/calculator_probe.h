@@ -171,5 +171,8 @@ void calculator_probe_not_read(calculator_probe_t *probe, uint64_t ticks);
 /* What goes on now. Costs some ten microseconds for a single thread, and in proportion to the threads that count. */
 probe_verdict_t calculator_probe_look(calculator_probe_t *probe);
 
+/* Whether looks have found somebody who waits for STDIN. */
+bool calculator_probe_knows_reader(const calculator_probe_t *probe);
+
 /* Who reads STDIN now. Cheaper than a look: it does not look at the reader's threads. */
 probe_reader_t calculator_probe_reader(calculator_probe_t *probe);

@@ -101,9 +101,15 @@ void inlet_run(inlet_t *s) {
     struct pollfd waits[2] = {{.fd = s->wake_fd, .events = POLLIN}};
     sys.thread_name("inlet");
     progress_set_inlet(s->progress, s->wake_fd); /* not before: until then another one may be at work */
-    consumer_subscribe(s);
+    bool joined = false;
     for (;;) {
         inlet_lock(s);
+        if (!joined && !s->orders.join_later && !s->orders.stopping) {
+            joined = true;
+            inlet_unlock(s);
+            consumer_subscribe(s);
+            inlet_lock(s);
+        }
         const int timeout_ms = round_of(s);
         /* Without POLLOUT the second one still reports POLLERR: the Calculator closed its STDIN. */
         waits[1] =

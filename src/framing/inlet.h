@@ -34,6 +34,7 @@ typedef struct {
 
 typedef struct {
     bool paused, draining, stopping;
+    bool join_later; /* the group is joined when that is taken back */
     int64_t stop_deadline_ns;
 } inlet_orders_t;
 

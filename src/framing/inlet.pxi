@@ -57,6 +57,7 @@ cdef extern from "inlet_orders.h" nogil:
     void inlet_forget(inlet_t *)
     bint inlet_recall(inlet_t *)
     int inlet_take_stdin(inlet_t *)
+    void inlet_join_later(inlet_t *, bint)
     void inlet_pause(inlet_t *, bint)
     void inlet_drain(inlet_t *, bint)
     void inlet_stop(inlet_t *, int64_t)
@@ -137,6 +138,16 @@ cdef class Inlet:
         """Until ``stop``: the thread's body. Posts the notice ``closed`` when the client is gone."""
         with nogil:
             inlet_run(self.s)
+
+    def join_later(self) -> None:
+        """Before ``run``: it joins the group only when it is told to ``join_group``."""
+        with nogil:
+            inlet_join_later(self.s, True)
+
+    def join_group(self) -> None:
+        """Become a member of the group, if it is none yet."""
+        with nogil:
+            inlet_join_later(self.s, False)
 
     def attach(self, int stdin_fd, int pid) -> None:
         """Write to this STDIN of the Calculator, beginning with what the last run left unanswered.

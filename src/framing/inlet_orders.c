@@ -166,6 +166,12 @@ int inlet_take_stdin(inlet_t *s) {
     return stdin_fd;
 }
 
+void inlet_join_later(inlet_t *s, bool later) {
+    inlet_enter(s);
+    s->orders.join_later = later;
+    inlet_leave(s);
+}
+
 void inlet_pause(inlet_t *s, bool paused) {
     inlet_enter(s);
     s->orders.paused = paused;

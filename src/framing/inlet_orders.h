@@ -46,6 +46,9 @@ bool inlet_recall(inlet_t *s);
 /* Give the Calculator's STDIN back, open, or -1 if there is none: for an inlet of another topic. */
 int inlet_take_stdin(inlet_t *s);
 
+/* Before its thread runs, if it is not to join the group by itself; and to have it join then. */
+void inlet_join_later(inlet_t *s, bool later);
+
 void inlet_pause(inlet_t *s, bool paused);
 
 /* Write no further record until told otherwise. */

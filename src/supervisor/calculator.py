@@ -123,7 +123,8 @@ class Calculator:
     ``command``: program and arguments; the program is looked up on PATH when it has no slash. ``withheld``: names of
     environment variables that the Calculator must not see; everything else of ``environ``, entries ``NAME=value``
     (default: those this process was started with), is passed on byte for byte. ``stderr_form``: CALCULATOR_LOG.
-    To be used on the main thread, inside the running loop.
+    ``takes_input``: whether a run that starts now is to take input, so that it loads until ``set_loading`` says
+    otherwise. To be used on the main thread, inside the running loop.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class Calculator:
         stderr_form: str = "wrap",
         stderr_tail: StderrTail | None = None,
         stop_signals: frozenset[int] = frozenset({SIGTERM}),
+        takes_input: Callable[[], bool] = lambda: False,
     ) -> None:
         self.lifecycle = Lifecycle("calculator", CALCULATOR, CalculatorState.STOPPED, state_changed)
         self.restarts = 0
@@ -158,6 +160,8 @@ class Calculator:
         self._stable_s = stable_s
         self._stop_signals = stop_signals
         self._stop_expected = asyncio.Event()
+        self._takes_input = takes_input
+        self._loading = False
         hidden = {os.fsencode(name) for name in withheld}
         entries = _own_environment() if environ is None else environ
         self.environ: Sequence[bytes] = [entry for entry in entries if entry.partition(b"=")[0] not in hidden]
@@ -259,6 +263,16 @@ class Calculator:
             if first:
                 asyncio.get_running_loop().call_later(_patience_s(self._run), self._give_up, self._ended)
 
+    def set_loading(self, loading: bool, why: str) -> None:
+        """Note whether the present run has still to come to take input."""
+        self._loading = loading
+        state = self._state_of_run()
+        if self.lifecycle.state in (CalculatorState.LOADING, CalculatorState.RUNNING) and self.lifecycle.state != state:
+            self.lifecycle.change(state, why)
+
+    def _state_of_run(self) -> CalculatorState:
+        return CalculatorState.LOADING if self._loading else CalculatorState.RUNNING
+
     def forward(self, signum: int) -> None:
         """Send a signal to the Calculator's process group."""
         if self._run is not None and self._ended is not None and not self._ended.done():
@@ -311,11 +325,12 @@ class Calculator:
         self._run = run
         self._ended = self._reaper.watch(run.pid)
         self._run_over.clear()
+        self._loading = self._takes_input()
         if self.lifecycle.state is CalculatorState.CRASH_LOOP:
             log.info("calculator started again", pid=run.pid, run=run.number)
         else:
             looping = self._backoff.crash_loop
-            state = CalculatorState.CRASH_LOOP if looping else CalculatorState.RUNNING
+            state = CalculatorState.CRASH_LOOP if looping else self._state_of_run()
             self.lifecycle.change(state, f"pid {run.pid}, run {run.number}")
         return run, stderr
 
@@ -366,7 +381,7 @@ class Calculator:
         self._forget_run()
         self.last_exit = status
         log.info("calculator ended", pid=run.pid, run=run.number, status=str(status), lasted_s=lasted_s, asked=asked)
-        if asked and self.lifecycle.state is CalculatorState.RUNNING:
+        if asked and self.lifecycle.state in (CalculatorState.LOADING, CalculatorState.RUNNING):
             self.lifecycle.change(CalculatorState.STOPPING, "it ended when the Supervisor was asked to stop")
         if not asked:
             self._fail(Failure(self._how_it_failed(run, status), lasted_s, self._last_words()))
@@ -398,7 +413,7 @@ class Calculator:
     def _on_stable(self, run: Run) -> None:
         self._backoff.reset()
         if self.lifecycle.state is CalculatorState.CRASH_LOOP:
-            self.lifecycle.change(CalculatorState.RUNNING, f"run {run.number} has been stable for {self._stable_s:g} s")
+            self.lifecycle.change(self._state_of_run(), f"run {run.number} has been stable for {self._stable_s:g} s")
 
     def _fail(self, failure: Failure) -> None:
         self.last_failure = failure

@@ -60,7 +60,7 @@ class Daemon:
         self._stop_asked = asyncio.Event()
         self._grace_s = settings.shutdown_graceperiod_s
         self._stopping: asyncio.Task[object] | None = None
-        self._relay = Relay(settings, self._restart_calculator, self._fail_calculator)
+        self._relay = Relay(settings, self._restart_calculator, self._fail_calculator, self._set_loading)
         self._calculator = Calculator(
             (settings.program, *settings.args),
             listener=self._relay,
@@ -70,6 +70,7 @@ class Daemon:
             stderr_form=settings.calculator_log,
             stderr_tail=StderrTail(KEPT_LINES if settings.status_stderr else 0),
             stop_signals=settings.stop_signals,
+            takes_input=self._relay.takes_input,
         )
         self._stdin_standstill = Standstill()
         self._output_standstill = Standstill()
@@ -189,6 +190,9 @@ class Daemon:
             why, close_stdin=self._relay.close_stdin, grace_s=self._settings.shutdown_graceperiod_s
         )
 
+    def _set_loading(self, loading: bool, why: str) -> None:
+        self._calculator.set_loading(loading, why)
+
     def _fail_calculator(self, why: str) -> None:
         self._calculator.fail_run(why)
 
@@ -279,7 +283,10 @@ class Daemon:
             dead_letter_error=letters.what if letters else None,
             dead_letter_error_for_s=_since(letters.since_s if letters else None, now_s),
             settings=relay.settings_in_force,
-            unassigned_for_s=self._unassigned.for_s(0, now_s, full=inlet.get("assigned_partitions") == 0),
+            waits_to_join=relay.waits_to_join,
+            unassigned_for_s=self._unassigned.for_s(
+                0, now_s, full=inlet.get("assigned_partitions") == 0 and not relay.waits_to_join
+            ),
             unplaced_for_s=self._unplaced.for_s(0, now_s, full=inlet.get("unplaced_partitions", 0) > 0),
             stdin_broken_for_s=self._stdin_broken.for_s(0, now_s, full=inlet.get("stdin_broken", 0) > 0),
             echo_owed_for_s=self._echo_owed.for_s(0, now_s, full=inlet.get("echo_owed", 0) > 0),

@@ -26,6 +26,10 @@ _SEVERITY: Final = {PASSING: 0, WARNING: 1, CRITICAL: 2}
 PATIENCE_S: Final = 15.0
 """What takes its time in good order (adopting, draining, joining the group) is a problem after this."""
 
+SETTLED_S: Final = 5.0
+"""A member that has been without a partition for so long gets none in the rebalance that goes on: it may still be given
+one when another member has given it up, which takes one heartbeat of that, 3 s."""
+
 _QUOTED_CHARACTERS: Final = 200  # of a STDERR line or an error, in a sentence
 
 
@@ -95,6 +99,8 @@ class Facts:
     """Of each setting that may stand in the KV directory, by key: its value in force, and where that comes from."""
     unassigned_for_s: float | None = None
     """There is an incoming stream and the group has given no partition of it to this instance."""
+    waits_to_join: bool = False
+    """The consumer joins its group only when the Calculator has come to take input."""
     unplaced_for_s: float | None = None
     """The committed offsets of some partitions, where they are to be read from, are not known yet."""
     stdin_broken_for_s: float | None = None
@@ -130,6 +136,17 @@ class Facts:
     def assigned_partitions(self) -> int:
         """Partitions of the incoming topic that the group gave to this instance."""
         return self.inlet.get("assigned_partitions", 0)
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether it is a settled member of its group and the other members hold all partitions."""
+        return (
+            self.inlet.get("assigned_partitions") == 0
+            and self.inlet.get("group_steady", 0) > 0
+            and self.consumer_error is None
+            and self.unassigned_for_s is not None
+            and self.unassigned_for_s >= SETTLED_S
+        )
 
     @property
     def stdin_broken(self) -> bool:
@@ -303,11 +320,11 @@ def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
             f"{where} has been draining {_since(facts, facts.relay_for_s)}: the Calculator is not done with the "
             "records in flight",
         )
-    elif facts.unassigned_for_s is not None and facts.unassigned_for_s > PATIENCE_S:
+    elif facts.unassigned_for_s is not None and facts.unassigned_for_s > PATIENCE_S and not facts.is_spare:
         yield CheckReport(
             WARNING,
-            f"{where} has given no partition to this instance {_since(facts, facts.unassigned_for_s)}: other members "
-            "of the consumer group hold all of them, or the group does not come together",
+            f"{where} has given no partition to this instance {_since(facts, facts.unassigned_for_s)}: the consumer "
+            "group does not come together; look at its other members and at the brokers",
         )
     elif facts.unplaced_for_s is not None and facts.unplaced_for_s > PATIENCE_S:
         waiting = facts.inlet.get("unplaced_partitions", 0)
@@ -370,6 +387,8 @@ def _calculator(facts: Facts) -> tuple[str, str]:
     match facts.calculator:
         case CalculatorState.RUNNING:
             return _running(facts, since)
+        case CalculatorState.LOADING:
+            return _loading(facts, since)
         case CalculatorState.CRASH_LOOP:
             return CRITICAL, (
                 f"the Calculator has been in a crash loop {since}: {_count(facts.calculator_failures, 'failed run')} "
@@ -406,6 +425,16 @@ def _running(facts: Facts, since: str) -> tuple[str, str]:
     if facts.restarts:
         return PASSING, f"{running}, {_count(facts.restarts, 'restart')} since the Supervisor started"
     return PASSING, running
+
+
+def _loading(facts: Facts, since: str) -> tuple[str, str]:
+    loading = (
+        f"the Calculator has been loading {since}, pid {facts.calculator_pid}: it has neither come to wait for its "
+        "STDIN nor taken anything of it"
+    )
+    if facts.calculator_for_s < STABLE_S and facts.calculator_failures:
+        return WARNING, f"{loading}, after it {_failure(facts)}"
+    return PASSING, loading
 
 
 def _further(facts: Facts) -> Iterator[CheckReport]:
@@ -467,7 +496,7 @@ def _not_ready(facts: Facts) -> str | None:
     if facts.route.incoming_stream is not None:
         if facts.consumer_error is not None:
             return f"the Kafka consumer is not connected: {shown(facts.consumer_error, 400)}"
-        if facts.assigned_partitions == 0:
+        if facts.assigned_partitions == 0 and not facts.is_spare:
             return f"no partition of incoming stream '{facts.route.incoming_stream}' is assigned to this instance yet"
     elif facts.outlet.get("brokers_up", -1) < 0 and not facts.outlet.get("lines_delivered", 0):
         # Assigned partitions show that Kafka is there; a producer alone knows by its first statistics.
@@ -503,6 +532,8 @@ def _nothing_comes_in(facts: Facts) -> str | None:
         return None
     if facts.consumer_error is not None:
         return "Kafka gives no records"
+    if facts.is_spare:
+        return None  # there is nothing for it to take
     if facts.assigned_partitions == 0:
         return "no partition is assigned to this instance"
     if facts.inlet.get("unplaced_partitions", 0) >= facts.assigned_partitions:
@@ -524,14 +555,27 @@ def _flow(facts: Facts) -> str:
         )
     words = [f"Route {route}, has been in force {_since(facts, facts.route_for_s)}"]
     if facts.route.incoming_stream is not None:
-        partitions = facts.assigned_partitions
-        words.append(f"{_count(partitions, 'partition')} assigned" if partitions else "joining the consumer group")
+        words.append(_membership(facts))
     if facts.route.outgoing_stream is None:
         words.append("the Calculator's lines are read and dropped because there is no outgoing stream")
     why = held_up(facts)
     if why is not None and facts.assigned_partitions + (facts.route.incoming_stream is None) > 0:
         words.append(f"records are held up: {why}")
     return "; ".join(words) + "."
+
+
+def _membership(facts: Facts) -> str:
+    if facts.assigned_partitions:
+        return f"{_count(facts.assigned_partitions, 'partition')} assigned"
+    if facts.is_spare:
+        since = _since(facts, facts.unassigned_for_s or 0.0)
+        return (
+            f"no partition assigned {since}: the other members of the consumer group hold all of them, and this "
+            "instance takes over when one of them goes"
+        )
+    if facts.waits_to_join:
+        return "the consumer group is joined when the Calculator takes input"
+    return "joining the consumer group"
 
 
 def _flow_for_s(facts: Facts) -> float:

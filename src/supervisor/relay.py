@@ -36,6 +36,7 @@ from supervisor.ends import make_inlet, make_outlet
 from supervisor.errors import KafkaError, SettingsError
 from supervisor.hang_watch import HangWatch
 from supervisor.hints import Seen
+from supervisor.loading import Loading
 from supervisor.logs import state_changed
 from supervisor.off_loop import off_loop
 from supervisor.poison_watch import PoisonWatch
@@ -67,10 +68,15 @@ class Relay:
 
     ``restart(why)`` stops the Calculator in order and starts it again; the relay asks for it when a drain fails.
     ``fail_run(why)`` kills the present run as a failure: it broke the rule of its acknowledgement.
+    ``set_loading(loading, why)`` is told whether the present run has still to come to take input.
     """
 
     def __init__(
-        self, settings: Settings, restart: Callable[[str], Awaitable[None]], fail_run: Callable[[str], None]
+        self,
+        settings: Settings,
+        restart: Callable[[str], Awaitable[None]],
+        fail_run: Callable[[str], None],
+        set_loading: Callable[[bool, str], None] = lambda _loading, _why: None,
     ) -> None:
         self.lifecycle = Lifecycle("relay", RELAY, RelayState.IDLE, state_changed)
         self.route: Route | None = None
@@ -90,6 +96,11 @@ class Relay:
         self._stdout_ended = asyncio.Event()
         self._ends_in_place = asyncio.Event()  # not between a run of the old ends and one of the new
         self._ends_in_place.set()
+        self._set_loading = set_loading
+        self._loading: Loading | None = None  # the run is to take input and has not come to that
+        self._loading_watch: asyncio.Task[None] | None = None
+        self._run_takes_input = False  # it was found to
+        self._joins = False  # some run was: from then on a consumer joins its group at once
         self._hang = HangWatch()
         self.poison = PoisonWatch()
         self._fault_is_ours = False  # the run was ended for something that is no failure of the Calculator
@@ -140,11 +151,14 @@ class Relay:
         self._outlet.attach(run.stdout_fd)
         self._stdin_fd = run.stdin_fd
         self._fed = False
+        self._run_takes_input = False
         self._wire_stdin()
+        self._settle_loading()
 
     async def calculator_exited(self, run: Run, status: ExitStatus) -> None:
         """Take what a run left behind; return when the next one can begin."""
         self._run_exited = True
+        self._stop_watching()
         if self._inlet is not None:
             self._inlet.exited()
         in_time = await self._stdout_taken()
@@ -181,6 +195,73 @@ class Relay:
             and inlet["unacknowledged"] > 0
             and self._outlet.snapshot()["lines_since_marker"] > 0
         )
+
+    # ---------------------------------------------------------------- a run that loads
+
+    def takes_input(self) -> bool:
+        """Whether a run that starts now is to take input."""
+        return self.has_incoming
+
+    @property
+    def waits_to_join(self) -> bool:
+        """Whether the consumer joins its group only when the Calculator has come to take input."""
+        return self._inlet is not None and not self._joins
+
+    def _settle_loading(self) -> None:
+        """After a run, an inlet or a route came or went: whether the run has still to come to take input."""
+        is_fed = self._inlet is not None and self._run is not None and not self._run_exited
+        if not is_fed or self._run_takes_input:
+            self._stop_watching()
+            self._set_loading(False, "there is nothing for it to take")
+        elif self._loading is None and self._run is not None:
+            self._loading = Loading(self._run.stdin_fd, self._run.pid)
+            if not self._has_loaded(self._loading):
+                self._set_loading(True, "it has not come to take input yet")
+                self._loading_watch = asyncio.create_task(self._watch_loading(self._loading), name="loading")
+
+    async def _watch_loading(self, loading: Loading) -> None:
+        while True:
+            await asyncio.sleep(loading.rest_s)
+            if self._has_loaded(loading):
+                return
+            limit_s = self._settings.calculator_start_timeout_s
+            if limit_s is not None and loading.for_s >= limit_s:
+                log.error("the calculator does not come to take input", calculator_start_timeout_s=limit_s)
+                self._fail_run(f"had not come to take input after CALCULATOR_START_TIMEOUT, {limit_s:g} s")
+                return
+
+    def _has_loaded(self, loading: Loading) -> bool:
+        """Take a look; when it takes input, let it have some."""
+        why = loading.over(self._taken_bytes())
+        if why is None:
+            return False
+        if loading.guessed:
+            log.warning(
+                "the calculator was not seen to wait for input; it gets some all the same",
+                why=why,
+                remedy="let it block in reading its STDIN rather than ask now and then whether there is something",
+            )
+        self._loading = self._loading_watch = None
+        self._run_takes_input = self._joins = True
+        self._set_loading(False, why)
+        if self._inlet is not None:
+            self._inlet.join_group()
+        return True
+
+    def _taken_bytes(self) -> int:
+        """Of what was written to the run."""
+        if self._inlet is None or not self._fed:
+            return 0
+        counters = self._inlet.snapshot()
+        written = counters["bytes_written"] - self._counters_at_start.get("bytes_written", 0)
+        return written - counters["stdin_unread_bytes"]
+
+    def _stop_watching(self) -> None:
+        if self._loading_watch is not None:
+            self._loading_watch.cancel()
+        self._loading = self._loading_watch = None
+
+    # ---------------------------------------------------------------- the run's end
 
     def look_for_hang(self) -> None:
         """CALCULATOR_TIMEOUT: end a run that hangs; call it now and then."""
@@ -304,6 +385,8 @@ class Relay:
         self._rebalances = Rebalances(incoming_of(route) or "")
         self._judge_poison()
         inlet.pause(route is not None and route.paused)
+        if not self._joins:
+            inlet.join_later()
         self.incoming = StreamEnd(
             "incoming", incoming_of(route) or "", inlet, self._on_inlet_notice, renews_client=False
         )
@@ -344,6 +427,7 @@ class Relay:
         if route is not None and route.paused:
             self._outlet.hold()
         self._settle_state(route)
+        self._settle_loading()
 
     def _direct(self, route: Route | None) -> None:
         if route is None:
@@ -510,6 +594,7 @@ class Relay:
         A client of librdkafka that does not let go by then is left behind after _LEFT_BEHIND_S more. Returns what is
         left: ``records`` that were written to the Calculator and not acknowledged, ``undelivered`` lines.
         """
+        self._stop_watching()
         in_time = await self._until(self._settled, self._stop_end_s - _GOODBYE_S - time.monotonic())
         left = self._in_flight()
         left["records"] = max(left["records"], self._undone)

@@ -21,7 +21,9 @@ from typing import Final
 
 from supervisor.settings import KV_KEYS, Settings
 
-LIVE: Final = frozenset({"calculator_timeout_s", "log_level", "poison_max_attempts", "dead_letter_stream"})
+LIVE: Final = frozenset(
+    {"calculator_start_timeout_s", "calculator_timeout_s", "log_level", "poison_max_attempts", "dead_letter_stream"}
+)
 OF_INLET: Final = frozenset({"input_newlines"})
 
 

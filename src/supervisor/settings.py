@@ -331,6 +331,13 @@ class Settings(BaseModel):
         ),
         BeforeValidator(_off),
     ]
+    calculator_start_timeout_s: Annotated[
+        PositiveDuration | None,
+        Variable(
+            "a Calculator that has not come to take input so long after its start is restarted", unset="off", kv=True
+        ),
+        BeforeValidator(_off),
+    ]
     restart_backoff_max_s: Annotated[
         PositiveDuration, Variable("longest delay between restarts of the Calculator", "30s")
     ]

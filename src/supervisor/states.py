@@ -19,6 +19,7 @@ class CalculatorState(enum.Enum):
 
     STOPPED = "stopped"
     STARTING = "starting"
+    LOADING = "loading"
     RUNNING = "running"
     BACKOFF = "backoff"
     CRASH_LOOP = "crash-loop"
@@ -69,12 +70,26 @@ Table = Mapping[S, frozenset[S]]
 CALCULATOR: Table[CalculatorState] = {
     CalculatorState.STOPPED: frozenset({CalculatorState.STARTING}),
     CalculatorState.STARTING: frozenset(
-        {CalculatorState.RUNNING, CalculatorState.BACKOFF, CalculatorState.CRASH_LOOP, CalculatorState.STOPPED}
+        {
+            CalculatorState.LOADING,
+            CalculatorState.RUNNING,
+            CalculatorState.BACKOFF,
+            CalculatorState.CRASH_LOOP,
+            CalculatorState.STOPPED,
+        }
     ),
-    CalculatorState.RUNNING: frozenset({CalculatorState.BACKOFF, CalculatorState.CRASH_LOOP, CalculatorState.STOPPING}),
+    # It is to take input and has not come to that yet. A route with an incoming stream may find a run that loads.
+    CalculatorState.LOADING: frozenset(
+        {CalculatorState.RUNNING, CalculatorState.BACKOFF, CalculatorState.CRASH_LOOP, CalculatorState.STOPPING}
+    ),
+    CalculatorState.RUNNING: frozenset(
+        {CalculatorState.LOADING, CalculatorState.BACKOFF, CalculatorState.CRASH_LOOP, CalculatorState.STOPPING}
+    ),
     CalculatorState.BACKOFF: frozenset({CalculatorState.STARTING, CalculatorState.STOPPED}),
     # The attempts that follow belong to it; a run that proves stable ends it.
-    CalculatorState.CRASH_LOOP: frozenset({CalculatorState.RUNNING, CalculatorState.STOPPING, CalculatorState.STOPPED}),
+    CalculatorState.CRASH_LOOP: frozenset(
+        {CalculatorState.LOADING, CalculatorState.RUNNING, CalculatorState.STOPPING, CalculatorState.STOPPED}
+    ),
     CalculatorState.STOPPING: frozenset({CalculatorState.STARTING, CalculatorState.STOPPED}),
 }
 REGISTRATION: Table[RegistrationState] = {

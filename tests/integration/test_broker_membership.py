@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from supervisor.health import SETTLED_S
 from tests.conftest import Names
 from tests.services.flow import Flow
-from tests.services.peers import Manager
+from tests.services.peers import Manager, Persistence
 from tests.services.supervised import Supervised
 from tests.services.topics import Kafka
 
 Start = Callable[..., Supervised]
+Read = Callable[[str], Persistence]
 
 
 def static(member: str, session_s: int = 20) -> dict[str, str]:
@@ -154,3 +157,41 @@ def test_a_late_answer_moves_no_offset_of_a_partition_that_went(
     kafka.wait_committed(names.group, incoming, 5)
     assert old.terminate() == 0
     assert kafka.committed(names.group, incoming) == {went: 4, 1 - went: 1}
+
+
+def test_an_instance_without_a_partition_is_ready_and_takes_over(
+    kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
+) -> None:
+    """One replica, one partition: a rolling update ends, because the new pod does not wait for the old one to go."""
+    incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
+    manager.route(incoming, outgoing)
+    old = supervisor_process()
+    old.wait_ready()
+    new = supervisor_process()
+    new.wait_ready()
+    status = new.status()
+    assert (status["inlet"]["assigned_partitions"], status["held_up"]) == (0, None)
+    check = status["checks"]["supervisor"]
+    assert check["status"] == "passing"
+    assert "the other members of the consumer group hold all of them" in check["output"]
+    assert old.terminate() == 0
+    assigned(new, 1)
+    kafka.produce(incoming, [b"1"])
+    assert persistence(outgoing).read(1)[0].value == "1"
+    assert new.http("/health/ready")[0] == 200
+    assert new.terminate() == 0
+
+
+def test_a_member_of_a_group_without_a_topic_is_not_ready(
+    kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start
+) -> None:
+    """Nobody holds the partitions of a topic that is not there."""
+    manager.route(names.topic("missing"), kafka.create_topic(names.topic("out")))
+    process = supervisor_process()
+    manager.wait_adopted()
+    process.wait_status(lambda status: status["checks"]["supervisor"]["status"] == "critical", "critical")
+    time.sleep(SETTLED_S + 3)
+    code, why = process.http("/health/ready")
+    assert code == 503, why
+    assert process.status()["checks"]["supervisor"]["status"] == "critical"
+    assert process.terminate() == 0

@@ -256,10 +256,11 @@ def test_wrong_configuration_leaves_the_last_good_one_in_force(
 def test_a_calculator_that_does_not_read_is_bounded(
     kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start
 ) -> None:
-    """200 MB wait for a Calculator that reads nothing: memory stays within the README's bound."""
+    """200 MB wait for a Calculator that reads one line: memory stays within the README's bound."""
     incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
     manager.route(incoming, outgoing)
-    process = supervisor_process(("sleep", "600"), env={"MAX_IN_FLIGHT_BYTES": "32MiB"})
+    reads_one = ("sh", "-c", "read -r line; exec sleep 600")
+    process = supervisor_process(reads_one, env={"MAX_IN_FLIGHT_BYTES": "32MiB"})
     process.wait_ready()
     idle_bytes = process.memory_bytes("VmRSS")
     kafka.produce(incoming, (b"%d " % number + b"x" * 10_000 for number in range(20_000)))

@@ -156,21 +156,21 @@ def test_one_that_closes_stdout_goes_on_as_a_sink(
     assert process.terminate() == 0
 
 
-def test_one_that_reads_nothing_is_said_and_bounded(
+def test_one_that_reads_no_more_is_said_and_bounded(
     kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
 ) -> None:
     """100 MB wait for it: they stay in Kafka, and the next one gets all of them."""
     incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
     kafka.produce(incoming, (b"%d " % number + b"x" * 50_000 for number in range(RECORDS)))
     manager.route(incoming, outgoing)
-    process = supervisor_process(("sleep", "1000"))
+    process = supervisor_process(("sh", "-c", "read -r line; exec sleep 1000"))
     process.wait_status(
         lambda status: "has read nothing" in status["checks"]["calculator"]["output"], "the check says so", 60
     )
     assert process.memory_bytes() < MEMORY_BYTES
     assert process.terminate() == 0
     assert kafka.committed(names.group, incoming) in ({}, {0: 0})
-    supervisor_process(("sed", "-u", "s/ .*//"))
+    supervisor_process(python("for line in sys.stdin: print(line.split(' ')[0], flush=True)"))
     kafka.wait_committed(names.group, incoming, RECORDS, deadline_s=60)
     assert {frame.value for frame in persistence(outgoing).read(RECORDS)} == ALL
 

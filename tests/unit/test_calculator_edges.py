@@ -101,6 +101,28 @@ async def program_vanishes(folder: Path) -> set[Edge]:
     return {("running", "backoff"), ("starting", "backoff"), ("starting", "crash-loop")}
 
 
+async def runs_that_load(folder: Path) -> set[Edge]:
+    script = f"test -e {folder}/works && exec cat; exit 1"
+    async with staged("sh", "-c", script, stable_s=0.2, takes_input=lambda: True) as stage:
+        await state(stage, CalculatorState.CRASH_LOOP)
+        (folder / "works").touch()
+        await state(stage, CalculatorState.LOADING)
+        stage.calculator.set_loading(False, "a test")
+        stage.calculator.set_loading(True, "a test")
+        stage.calculator.set_loading(True, "again, which is nothing new")
+        await stage.stop()
+        stage.calculator.set_loading(False, "too late")
+    return {
+        ("starting", "loading"),
+        ("loading", "backoff"),
+        ("loading", "crash-loop"),
+        ("crash-loop", "loading"),
+        ("loading", "running"),
+        ("running", "loading"),
+        ("loading", "stopping"),
+    }
+
+
 WALKS: list[Callable[[Path], Coroutine[None, None, set[Edge]]]] = [
     run_restart_stop,
     first_start_impossible,
@@ -109,6 +131,7 @@ WALKS: list[Callable[[Path], Coroutine[None, None, set[Edge]]]] = [
     crash_loop_restarted_and_stopped_in_a_run,
     crash_loop_stopped_between_runs,
     program_vanishes,
+    runs_that_load,
 ]
 
 

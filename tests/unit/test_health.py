@@ -106,9 +106,19 @@ SUPERVISOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
     ),
     ({"consumer_unstable": "fenced"}, "warning", ["incoming stream 'events'", "made anew", "fenced", "60 s"]),
     (
-        {"inlet": {**INLET, "assigned_partitions": 0}, "unassigned_for_s": 60.0},
+        {"inlet": {**INLET, "assigned_partitions": 0, "group_steady": 0}, "unassigned_for_s": 60.0},
         "warning",
-        ["no partition", "'events'", "since 2026-03-01 11:59:00"],
+        ["no partition", "'events'", "since 2026-03-01 11:59:00", "does not come together"],
+    ),
+    (
+        {"inlet": {**INLET, "assigned_partitions": 0}, "unassigned_for_s": 60.0},
+        "passing",
+        ["no partition assigned since 2026-03-01 11:59:00 UTC: the other members of the consumer group hold all of"],
+    ),
+    (
+        {"inlet": {**INLET, "assigned_partitions": 0}, "waits_to_join": True, "calculator": CalculatorState.LOADING},
+        "passing",
+        ["the consumer group is joined when the Calculator takes input"],
     ),
     (
         {"inlet": {**INLET, "assigned_partitions": 0}, "unassigned_for_s": 2.0},
@@ -279,6 +289,21 @@ CALCULATOR_CASES: list[tuple[dict[str, Any], str, list[str]]] = [
         ["stopping since", "It may not be signalled"],
     ),
     ({"calculator": CalculatorState.STARTING}, "warning", ["starting since"]),
+    (
+        {"calculator": CalculatorState.LOADING, "calculator_for_s": 90.0},
+        "passing",
+        ["loading since 2026-03-01 11:58:30 UTC, pid 4711: it has neither come to wait for its STDIN nor taken"],
+    ),
+    (
+        {
+            "calculator": CalculatorState.LOADING,
+            "calculator_for_s": 1.0,
+            "calculator_failures": 1,
+            "last_failure": "ended by itself",
+        },
+        "warning",
+        ["loading since", "after it ended by itself"],
+    ),
     ({"calculator": CalculatorState.STOPPING}, "warning", ["stopping since"]),
     ({"calculator": CalculatorState.STOPPED}, "critical", ["stopped since"]),
     ({"calculator": CalculatorState.STOPPED, "daemon": DaemonState.STARTING}, "warning", ["not started yet"]),
@@ -398,6 +423,19 @@ NOT_READY: list[tuple[dict[str, Any], str]] = [
     ({"route_state": RouteState.ADOPTING}, "on its way into force"),
     ({"calculator": CalculatorState.CRASH_LOOP}, "crash loop"),
     ({"inlet": {**INLET, "assigned_partitions": 0}, "relay_for_s": 0.1}, "No partition of incoming stream 'events'"),
+    (
+        {"inlet": {**INLET, "assigned_partitions": 0, "group_steady": 0}, "unassigned_for_s": 60.0},
+        "No partition of incoming stream 'events'",
+    ),
+    (
+        {
+            "inlet": {**INLET, "assigned_partitions": 0},
+            "unassigned_for_s": 60.0,
+            "consumer_error": "unknown topic",
+        },
+        "unknown topic",
+    ),
+    ({"calculator": CalculatorState.LOADING}, "loading since"),
     ({"inlet": {**INLET, "stdin_broken": 1}}, "closed its STDIN"),
     ({"consumer_error": "all brokers down"}, "all brokers down"),
     ({"producer_error": "all brokers down"}, "all brokers down"),
@@ -423,12 +461,13 @@ def test_not_ready_says_what_is_missing(changes: dict[str, Any], words: str) -> 
         {"route": PAUSED, "relay": RelayState.PAUSED},
         {"route": PRODUCER_ONLY, "inlet": {}},
         {"route": CONSUMER_ONLY},
+        {"inlet": {**INLET, "assigned_partitions": 0}, "unassigned_for_s": 6.0},
         {"route_state": RouteState.REFUSED, "route_problems": ("x",)},
         {"agent_error": "no answer"},
     ],
 )
 def test_ready_while_the_last_good_route_is_in_force(changes: dict[str, Any]) -> None:
-    """A pause, one side alone, a refused change and an agent that is away leave it ready."""
+    """A pause, one side alone, no partition left, a refused change and an agent that is away leave it ready."""
     assert ready(facts(**changes))[0]
 
 
