@@ -22,7 +22,9 @@ def main() -> int:
 
     argv = sys.argv[1:]
     if argv and argv[0] in commands.COMMANDS:
-        return commands.main(argv)
+        status = commands.main(argv)
+        # As below: librdkafka's threads may run on, and a probe has no time to take an interpreter apart.
+        os._exit(status)
 
     from supervisor import cli
     from supervisor.errors import SettingsError, SupervisorError

@@ -5,6 +5,7 @@ The Supervisor owns the properties that its promises rest on; everything else ca
 
 from __future__ import annotations
 
+import ctypes
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -249,27 +250,77 @@ def _common(settings: Settings) -> dict[str, str]:
 
 
 class MockCluster:
-    """One broker on 127.0.0.1, built into librdkafka, for the demo and quick tests.
+    """Brokers on 127.0.0.1, built into librdkafka, for what runs without Kafka; they are numbered from 1.
 
-    It keeps 5 MiB a partition and forgets older records without a word.
+    They keep 5 MiB a partition and forget older records without a word. They end with the process.
     """
 
-    def __init__(self, *topics: str) -> None:
-        self._holder = confluent_kafka.Producer({"test.mock.num.brokers": 1, "log_level": 0})
-        broker = next(iter(self._holder.list_topics(timeout=5).brokers.values()))
-        self.bootstrap_servers = f"{broker.host}:{broker.port}"
+    def __init__(self, *topics: str, partitions: int = 4, brokers: int = 1) -> None:
+        self._library = library = ctypes.CDLL(librdkafka_path())
+        for function, result, arguments in _MOCK_FUNCTIONS:
+            getattr(library, function).restype = result
+            getattr(library, function).argtypes = arguments
+        why = ctypes.create_string_buffer(512)
+        conf = library.rd_kafka_conf_new()
+        library.rd_kafka_conf_set(conf, b"log_level", b"2", why, len(why))  # it wonders about having no broker
+        handle = library.rd_kafka_new(_PRODUCER, conf, why, len(why))
+        self._cluster = library.rd_kafka_mock_cluster_new(handle, brokers)
+        library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
         for topic in topics:
-            self._holder.list_topics(topic, timeout=5)  # a producer's question makes it
+            library.rd_kafka_mock_topic_create(self._cluster, topic.encode(), partitions, 1)
+            for partition in range(partitions):
+                library.rd_kafka_mock_partition_set_leader(self._cluster, topic.encode(), partition, 1)
+        self.bootstrap_servers: str = library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
 
-    def producer(self) -> confluent_kafka.Producer:
+    def coordinate(self, group: str, broker: int) -> None:
+        """Let this broker coordinate the consumer group."""
+        self._library.rd_kafka_mock_coordinator_set(self._cluster, b"group", group.encode(), broker)
+
+    def lead(self, topic: str, broker: int, *, read_from: int) -> None:
+        """Let the first broker lead the topic's partition 0, and consumers read it from the other one."""
+        self._library.rd_kafka_mock_partition_set_leader(self._cluster, topic.encode(), 0, broker)
+        self._library.rd_kafka_mock_partition_set_follower(self._cluster, topic.encode(), 0, read_from)
+
+    def answer_after(self, broker: int, delay_ms: int) -> None:
+        """Let this broker answer each request so long after it came, those that wait for an answer now included."""
+        self._library.rd_kafka_mock_broker_set_rtt(self._cluster, broker, delay_ms)
+
+    def producer(self, **properties: str | int) -> confluent_kafka.Producer:
         """Return a producer of plain records."""
-        return confluent_kafka.Producer({"bootstrap.servers": self.bootstrap_servers, "linger.ms": 5, "log_level": 0})
+        return confluent_kafka.Producer(
+            {"bootstrap.servers": self.bootstrap_servers, "linger.ms": 5, "log_level": 0}
+            | {name.replace("_", "."): value for name, value in properties.items()}
+        )
 
-    def reader(self, topic: str) -> confluent_kafka.Consumer:
-        """Return a consumer of all of the topic's partitions from their beginning."""
+    def reader(self, *topics: str, **properties: str | int) -> confluent_kafka.Consumer:
+        """Return a consumer of all of the topics' partitions from their beginning; a gap comes as an error."""
         consumer = confluent_kafka.Consumer(
             {"bootstrap.servers": self.bootstrap_servers, "group.id": "reader", "log_level": 0}
+            | {"enable.auto.commit": False, "auto.offset.reset": "error"}
+            | {name.replace("_", "."): value for name, value in properties.items()}
         )
-        partitions = consumer.list_topics(topic, timeout=5).topics[topic].partitions
-        consumer.assign([confluent_kafka.TopicPartition(topic, number, 0) for number in partitions])
+        consumer.assign(
+            [
+                confluent_kafka.TopicPartition(topic, number, 0)
+                for topic in topics
+                for number in consumer.list_topics(topic, timeout=5).topics[topic].partitions
+            ]
+        )
         return consumer
+
+
+_PRODUCER = 0
+_POINTER, _TEXT, _INT = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32
+_MOCK_FUNCTIONS: Final[tuple[tuple[str, Any, list[Any]], ...]] = (
+    ("rd_kafka_conf_new", _POINTER, []),
+    ("rd_kafka_conf_set", _INT, [_POINTER, _TEXT, _TEXT, _TEXT, ctypes.c_size_t]),
+    ("rd_kafka_new", _POINTER, [_INT, _POINTER, _TEXT, ctypes.c_size_t]),
+    ("rd_kafka_mock_cluster_new", _POINTER, [_POINTER, _INT]),
+    ("rd_kafka_mock_cluster_bootstraps", _TEXT, [_POINTER]),
+    ("rd_kafka_mock_group_initial_rebalance_delay_ms", None, [_POINTER, _INT]),
+    ("rd_kafka_mock_topic_create", _INT, [_POINTER, _TEXT, _INT, _INT]),
+    ("rd_kafka_mock_partition_set_leader", _INT, [_POINTER, _TEXT, _INT, _INT]),
+    ("rd_kafka_mock_partition_set_follower", _INT, [_POINTER, _TEXT, _INT, _INT]),
+    ("rd_kafka_mock_coordinator_set", _INT, [_POINTER, _TEXT, _TEXT, _INT]),
+    ("rd_kafka_mock_broker_set_rtt", _INT, [_POINTER, _INT, _INT]),
+)

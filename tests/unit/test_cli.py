@@ -58,7 +58,7 @@ def test_options_take_their_next_word_whatever_it_looks_like(
         (["--bin="], "--bin: met ''"),
         (["--frob"], "command line: met '--frob'; expected --bin, --args, --version, --help or --"),
         (["--bni=x"], "command line: met '--bni=x'; did you mean '--bin'?"),
-        (["local"], "command line: met 'local'; expected demo, "),
+        (["local"], "command line: met 'local'; expected "),
         (["dmo"], "command line: met 'dmo'; did you mean 'demo'?"),
         (["--bin", "x", "demo"], "command line: met 'demo'; a command is the first word"),
         (["--"], "--: met without a program behind it"),

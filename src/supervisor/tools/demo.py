@@ -194,6 +194,6 @@ def main(argv: Sequence[str]) -> int:
     print(f"""\
 The Supervisor, on librdkafka's mock cluster at {cluster.bootstrap_servers}:
     {_INCOMING} -> Calculator (python -m supervisor.example_calculator) -> {_OUTGOING}
-    {RECORDS:,} records, {len(KILLS_AT)} crashes; the group forms in 3 s, all of it takes about 20 s
+    {RECORDS:,} records, {len(KILLS_AT)} crashes; all of it takes about 15 s
 """, flush=True)  # fmt: skip
     return uvloop.run(_run(settings, cluster))
