@@ -107,7 +107,7 @@ static void close_client(outlet_t *s) {
         outlet_unlock(s);
         if (rdk.outq_len(rk) == 0)
             break;
-        wait_wake(s->wake_fd, CLOSING_WAIT_MS);
+        wait_wake(s->sleep.reports_fd, CLOSING_WAIT_MS);
     }
     outlet_lock(s);
     s->counts.lines_abandoned += p->pending_count + (int64_t)p->returned.count;
@@ -134,10 +134,7 @@ void outlet_run(outlet_t *s) {
         outlet_lock(s);
         const int timeout_ms = do_round(s);
         const bool reads = !transaction_holds(s) && !s->full && !s->framer.ended;
-        struct pollfd waits[] = {
-            {.fd = s->wake_fd, .events = POLLIN},
-            {.fd = reads ? s->progress.fd : -1, .events = POLLIN},
-        };
+        const outlet_wait_t wait = outlet_sleep_begin(s, timeout_ms, reads);
         outlet_unlock(s);
         if (timeout_ms < 0)
             break;
@@ -145,9 +142,7 @@ void outlet_run(outlet_t *s) {
             outlet_make_call(s);
             continue;
         }
-        sys.poll(waits, 2, timeout_ms);
-        if (waits[0].revents & POLLIN)
-            drain_wakes(s->wake_fd);
+        outlet_sleep(s, &wait);
     }
     close_client(s);
     outlet_notice(s, NOTICE_CLOSED, 0, "");
@@ -158,7 +153,7 @@ outlet_t *outlet_new(void) {
     if (s == NULL)
         return NULL;
     live_add(LIVE_objects, 1);
-    s->wake_fd = s->client.notices.wake_fd = -1;
+    s->wake_fd = s->sleep.reports_fd = s->client.notices.wake_fd = -1;
     progress_open(&s->progress);
     return s;
 }
@@ -180,7 +175,8 @@ int outlet_open(outlet_t *s, const outlet_stream_t *stream) {
                     stream->workspace_bytes) != 0)
         return ENOMEM;
     s->wake_fd = wake_open();
-    if (s->wake_fd < 0)
+    s->sleep.reports_fd = wake_open();
+    if (s->wake_fd < 0 || s->sleep.reports_fd < 0)
         return errno;
     s->progress.outlet_wake_fd = s->wake_fd;
     return 0;
@@ -199,6 +195,7 @@ static void free_outlet(outlet_t *s) {
     free(s->sender.topic_name);
     progress_detach(&s->progress);
     close_if_open(s->wake_fd);
+    close_if_open(s->sleep.reports_fd);
     close_if_open(s->client.notices.wake_fd);
     free(s);
     live_add(LIVE_objects, -1);

@@ -13,6 +13,7 @@
 #include "letter_sender.h"
 #include "outlet_call.h"
 #include "outlet_report.h"
+#include "outlet_sleep.h"
 #include "producer.h"
 #include "progress.h"
 #include "stdout_framer.h"
@@ -61,6 +62,7 @@ struct outlet_s {
     letter_sender_t sender;
     transaction_t transaction;
     outlet_call_t call;
+    outlet_sleep_t sleep;
 };
 
 /* Lines that were framed and are neither delivered nor given up. */

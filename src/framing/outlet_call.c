@@ -12,7 +12,7 @@ static bool new_client(outlet_t *s, rd_kafka_t **rk, rd_kafka_queue_t **main_que
     if (*rk == NULL)
         return false;
     *main_queue = rdk.queue_get_main(*rk);
-    client_wakes(*main_queue, s->wake_fd);
+    client_wakes(*main_queue, s->sleep.reports_fd);
     return true;
 }
 

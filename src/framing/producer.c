@@ -232,6 +232,7 @@ static bool flush_all(outlet_t *s, int64_t now_ns) {
             return false;
         int left = offer(s, p->pending, count, RDK_PARTITION_UA);
         p->handed_over_ns = now_ns;
+        outlet_sleep_note_burst(s, count);
         if (count < p->pending_count)
             p->pending[left++] = p->pending[count];
         if (left == 1)

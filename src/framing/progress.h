@@ -29,8 +29,9 @@ typedef struct {
     marker_t marker;                /* set once, before there is an inlet */
     atomic_int held;                /* STDOUT is not being read: its lines have nowhere to go now */
     atomic_int inlet_waits;         /* the inlet sleeps and wants to know of the next move of `delivered` */
-    atomic_int window_full;         /* no record is written before one is acknowledged */
-    atomic_int inlet_wake_fd;       /* -1: there is no inlet */
+    atomic_int outlet_dozes;  /* the outlet sleeps without what the inlet may come to wait for: it is woken then */
+    atomic_int window_full;   /* no record is written before one is acknowledged */
+    atomic_int inlet_wake_fd; /* -1: there is no inlet */
     atomic_int outlet_wake_fd;
     cut_t cut; /* exactly-once */
     letterbox_t letters;
@@ -137,16 +138,35 @@ static inline void progress_hold(progress_t *p, int held) {
 
 static inline int progress_held(progress_t *p) { return atomic_load_explicit(&p->held, memory_order_acquire); }
 
-/* The inlet is about to sleep; look at `delivered` once more after this. */
+static inline void progress_wake_outlet(progress_t *p) { wake(atomic_load(&p->outlet_wake_fd)); }
+
+static inline void progress_end_doze(progress_t *p) {
+    if (atomic_exchange(&p->outlet_dozes, 0))
+        progress_wake_outlet(p);
+}
+
 static inline void progress_set_window_full(progress_t *p, int full) {
-    atomic_store_explicit(&p->window_full, full, memory_order_relaxed);
+    if (atomic_load_explicit(&p->window_full, memory_order_relaxed) == full)
+        return;
+    atomic_store(&p->window_full, full);
+    if (full)
+        progress_end_doze(p);
 }
 
 static inline int progress_window_full(progress_t *p) {
     return atomic_load_explicit(&p->window_full, memory_order_relaxed);
 }
 
-static inline void progress_inlet_waits(progress_t *p) { atomic_store(&p->inlet_waits, 1); }
+/* The inlet is about to sleep; look at `delivered` once more after this. */
+static inline void progress_inlet_waits(progress_t *p) {
+    atomic_store(&p->inlet_waits, 1);
+    progress_end_doze(p);
+}
+
+/* Whether the inlet waits for what the outlet delivers, or gets nothing more before it does. */
+static inline int progress_inlet_is_waiting(progress_t *p) {
+    return atomic_load(&p->inlet_waits) || atomic_load(&p->window_full);
+}
 
 static inline void progress_deliver(progress_t *p, int64_t position, int64_t mark) {
     if (atomic_load_explicit(&p->delivered, memory_order_relaxed) == position)
@@ -163,8 +183,6 @@ static inline void progress_wake_inlet(progress_t *p) {
         wake(fd);
 }
 
-static inline void progress_wake_outlet(progress_t *p) { wake(atomic_load(&p->outlet_wake_fd)); }
-
 static inline int progress_transaction_open(progress_t *p) { return atomic_load(&p->transaction_open); }
 
 static inline void progress_open_transaction(progress_t *p, int open) { atomic_store(&p->transaction_open, open); }
@@ -172,7 +190,7 @@ static inline void progress_open_transaction(progress_t *p, int open) { atomic_s
 static inline void progress_set_inlet(progress_t *p, int wake_fd) {
     atomic_store(&p->inlet_wake_fd, wake_fd);
     atomic_store(&p->inlet_waits, 0);
-    progress_set_window_full(p, 0);
+    atomic_store(&p->window_full, 0);
 }
 
 /* The inlet with this wake_fd ends; the next one may have taken its place already. */

@@ -21,6 +21,11 @@ static int64_t system_unix_ms(void) {
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static int system_poll_ns(struct pollfd *waits, nfds_t count, int64_t timeout_ns) {
+    const struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+    return ppoll(waits, count, &timeout, NULL);
+}
+
 static int system_unread_bytes(int fd, int *bytes) { return ioctl(fd, FIONREAD, bytes); }
 
 static int system_pipe_bytes(int fd) { return fcntl(fd, F_GETPIPE_SZ); }
@@ -49,6 +54,7 @@ system_api_t sys = {
     .write = write,
     .writev = writev,
     .poll = poll,
+    .poll_ns = system_poll_ns,
     .unread_bytes = system_unread_bytes,
     .pipe_bytes = system_pipe_bytes,
     .event_fd = system_event_fd,

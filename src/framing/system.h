@@ -19,9 +19,10 @@ typedef struct {
     ssize_t (*write)(int fd, const void *data, size_t size);
     ssize_t (*writev)(int fd, const struct iovec *iov, int count);
     int (*poll)(struct pollfd *waits, nfds_t count, int timeout_ms);
-    int (*unread_bytes)(int fd, int *bytes); /* FIONREAD */
-    int (*pipe_bytes)(int fd);               /* F_GETPIPE_SZ */
-    int (*event_fd)(void);                   /* one that never blocks */
+    int (*poll_ns)(struct pollfd *waits, nfds_t count, int64_t timeout_ns); /* likewise, to some 50 us */
+    int (*unread_bytes)(int fd, int *bytes);                                /* FIONREAD */
+    int (*pipe_bytes)(int fd);                                              /* F_GETPIPE_SZ */
+    int (*event_fd)(void);                                                  /* one that never blocks */
     int (*open)(const char *path, int flags);
     int (*stat)(const char *path, struct stat *status);
     int (*close)(int fd);

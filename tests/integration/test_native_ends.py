@@ -253,6 +253,31 @@ def test_an_inlet_that_is_made_beside_it_takes_no_wake_up_from_one_that_runs(clu
     assert took_s < 4, f"{took_s:.1f} s"
 
 
+def switches_of(name: str) -> int:
+    """How often the thread of this name in our process has gone to sleep."""
+    for task in Path("/proc/self/task").iterdir():
+        if (task / "comm").read_text().strip() == name:
+            status = (task / "status").read_text()
+            return int(status.partition("voluntary_ctxt_switches:")[2].split()[0])
+    raise AssertionError(f"there is no thread {name}")
+
+
+def test_the_outlet_wakes_up_once_for_a_burst(cluster: Mock) -> None:
+    """Not for each line that is gathered for it, and not for its delivery reports: some 200 bursts a second."""
+    with Running(cluster, "out") as running:
+        running.stdout.write(b"line\n")
+        running.wait("lines_delivered", 1)
+        before, end_s, sent = switches_of("outlet"), time.monotonic() + 2, 1
+        while time.monotonic() < end_s:
+            running.stdout.write(b"line\n")
+            sent += 1
+            time.sleep(0.001)
+        woken = switches_of("outlet") - before
+        running.wait("lines_delivered", sent)
+    # It was 2300 times for as many lines as a quiet machine has time for.
+    assert woken < 900, f"{woken} times for {sent} lines"
+
+
 def second_share(second: Member, first: Member, total: int) -> int:
     """How many records the second got, when it has read to the end of what the first does not own any more."""
     share = total * second.counter("assigned_partitions") // 4
