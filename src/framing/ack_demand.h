@@ -76,7 +76,7 @@ typedef struct {
 } demand_t;
 
 /* A new run, whose STDIN begins at ``position``. */
-static void demand_attach(demand_t *d, pid_t leader, const ino_t stdio[3], int64_t ahead_ns, int64_t position) {
+static inline void demand_attach(demand_t *d, pid_t leader, const ino_t stdio[3], int64_t ahead_ns, int64_t position) {
     calculator_probe_attach(&d->probe, "/proc", leader, stdio);
     write_marks_reset(&d->marks, position);
     batches_reset(&d->batches, ahead_ns, position);
@@ -129,14 +129,14 @@ static inline int64_t demand_max(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t demand_min(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Returns when the next look may be, if one that began at ``began_ns`` is over now. */
-static int64_t demand_next_ns(demand_t *d, int64_t began_ns, int64_t every_ns) {
+static inline int64_t demand_next_ns(demand_t *d, int64_t began_ns, int64_t every_ns) {
     const int64_t now_ns = monotonic_ns();
     d->looks++;
     return now_ns + demand_max(every_ns, DEMAND_COST_SHARE * (now_ns - began_ns));
 }
 
 /* Who reads STDIN, after it was read up to what ``flow`` was taken from. Returns in how many ns to look again. */
-static int64_t demand_look_at_reader(demand_t *d, const demand_seen_t *seen, int64_t flow) {
+static inline int64_t demand_look_at_reader(demand_t *d, const demand_seen_t *seen, int64_t flow) {
     if (seen->read <= d->from) /* it has taken nothing yet */
         return INT64_MAX;
     const int64_t latest_ns = seen->urgent ? DEMAND_READER_SOONEST_NS : DEMAND_READER_LATEST_NS;
@@ -158,14 +158,14 @@ static int64_t demand_look_at_reader(demand_t *d, const demand_seen_t *seen, int
 }
 
 /* Everything written is done with. */
-static void demand_rested(demand_t *d, const demand_seen_t *seen, int64_t price_ns) {
+static inline void demand_rested(demand_t *d, const demand_seen_t *seen, int64_t price_ns) {
     d->done = seen->written;
     d->overdue = false;
     batches_rested(&d->batches, seen->now_ns, seen->written, price_ns);
 }
 
 /* STDIN is empty: does the Calculator wait for it? Returns in how many ns to look again; 0: it does. */
-static int64_t demand_look_at_rest(demand_t *d, const demand_seen_t *seen) {
+static inline int64_t demand_look_at_rest(demand_t *d, const demand_seen_t *seen) {
     const int64_t latest_ns = seen->urgent ? DEMAND_URGENT_LATEST_NS : DEMAND_LATEST_NS;
     if (d->empty_at != seen->written) {
         d->empty_at = seen->written;
@@ -216,7 +216,7 @@ static int64_t demand_look_at_rest(demand_t *d, const demand_seen_t *seen) {
 }
 
 /* Look at the Calculator; `done` moves. Returns in how many ns to look again; 0: all that was written is done with. */
-static int64_t demand_look(demand_t *d, const demand_seen_t *seen) {
+static inline int64_t demand_look(demand_t *d, const demand_seen_t *seen) {
     write_marks_sample(&d->marks, seen->now_ns, seen->read);
     const int64_t flow = write_marks_done(&d->marks, seen->read);
     if (d->done >= seen->written)

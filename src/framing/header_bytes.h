@@ -26,7 +26,7 @@ static inline int header_bytes_may_be(const rd_kafka_message_t *m) {
     return (uintptr_t)behind % PAGE_BYTES == 0 || *behind != 0;
 }
 
-static size_t header_bytes_parsed(rd_kafka_message_t *m) {
+static inline size_t header_bytes_parsed(rd_kafka_message_t *m) {
     rd_kafka_headers_t *headers;
     const char *name;
     const void *value;
