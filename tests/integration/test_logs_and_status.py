@@ -33,7 +33,8 @@ def test_logs_and_status_never_stop_a_start(lonely: Start) -> None:
         process = lonely("subreaper", ("cat",), env=environ)
         process.port = port
         process.wait_log("calculator running")
-        process.wait_log("status and metrics are not served; tried again")
+        why = process.wait_log("status and metrics are not served; tried again")["why"]
+        assert all(word in why for word in ("HTTP_PORT", str(port), "in use", "0 to switch"))
         warnings = " ".join(event["event"] for event in process.events if event.get("level") == "warning")
         for name in environ.keys() - {"BDZ_HTTP_PORT", "LC_ALL"}:
             assert f"{name}: " in warnings, name

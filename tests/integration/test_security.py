@@ -363,17 +363,3 @@ def test_a_kafka_password_is_seen_nowhere(names: Names, supervisor_process: Star
         assert process.wait() == 2
         assert password not in process.log_text()
         assert said in process.log_text()
-
-
-def test_a_taken_port_is_one_clear_line(names: Names, supervisor_process: Start) -> None:
-    """The Supervisor ends with status 1 before it starts anything, and says which setting to change."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        process = supervisor_process(("cat",), env={"HTTP_PORT": port, "CONSUL_DSN": "127.0.0.1:1"})
-        assert process.wait() == 1
-    last = process.events[-1]
-    assert (last["level"], "exception" in last) == ("error", False)
-    for word in ("HTTP_PORT", port, "in use", "0 to switch"):
-        assert word in last["event"]
-    assert not any(event["event"].startswith("calculator") for event in process.events)
-    assert json.dumps(last)
