@@ -12,6 +12,7 @@ CC ?= cc
 VENV := .cache/venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+C_WARNINGS = -std=c11 -O1 -fPIC -Wall -Wextra -Wshadow -Wconversion -Werror
 CLANG_FORMATTED = $(shell find src -name '*.[ch]')
 
 .PHONY: help
@@ -63,12 +64,13 @@ services: check-services env ## the tests' Kafka and Consul, obtained once: a fi
 	@[ -n "$${KAFKA_DSN:-}" ] && [ -n "$${CONSUL_HTTP_ADDR:-}" ] || $(BIN)/python -m tests.services.obtain
 
 .PHONY: lint
-lint: env ## ruff, mypy --strict, cython-lint, clang-format
+lint: env ## ruff, mypy --strict, cython-lint, clang-format, the C compiler's own warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src/supervisor tests packaging/distribution $(wildcard bench/*.py)
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint src # it calls pycodestyle by name
 	$(BIN)/clang-format --dry-run -Werror $(CLANG_FORMATTED)
+	for source in src/framing/*.c; do $(CC) $(C_WARNINGS) -Isrc/framing -c "$$source" -o /dev/null || exit; done
 
 .PHONY: bench
 bench: services ## the benchmarks, on a real Kafka
