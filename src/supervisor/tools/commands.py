@@ -20,6 +20,7 @@ from supervisor import signals, words
 from supervisor.errors import SettingsError, SupervisorError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "try": ("supervisor.tools.try_program", "what a program does with lines, and which guarantee it can have"),
     "pipe": ("supervisor.tools.pipe", "the whole data path between STDIN and STDOUT, without Kafka and Consul"),
     "demo": ("supervisor.tools.demo", "the whole system on librdkafka's mock cluster, in under a minute"),
     "check": ("supervisor.tools.check", "settings, program and, with --connect, Consul and Kafka, before a start"),
