@@ -209,11 +209,12 @@ class Relay:
 
     def _settle_loading(self) -> None:
         """After a run, an inlet or a route came or went: whether the run has still to come to take input."""
-        is_fed = self._inlet is not None and self._run is not None and not self._run_exited
-        if not is_fed or self._run_takes_input:
+        if self._run is None or self._run_exited:
+            self._stop_watching()  # one that waits for its ends is settled when it has them
+        elif self._inlet is None or self._run_takes_input:
             self._stop_watching()
             self._set_loading(False, "there is nothing for it to take")
-        elif self._loading is None and self._run is not None:
+        elif self._loading is None:
             self._loading = Loading(self._run.stdin_fd, self._run.pid)
             if not self._has_loaded(self._loading):
                 self._set_loading(True, "it has not come to take input yet")

@@ -157,7 +157,7 @@ def test_what_is_not_done_in_time_comes_again_under_the_new_mode(  # noqa: PLR09
         env={
             "PROCESSING_GUARANTEE": before[0],
             "ACK_MODE": before[1],
-            "ADOPTION_GRACEPERIOD": "200ms",
+            "ADOPTION_GRACEPERIOD": "50ms",  # well below FEED_AHEAD, which is what is in flight
             "SHUTDOWN_GRACEPERIOD": "200ms",
         },
     )
@@ -422,7 +422,7 @@ def test_the_key_restart_calculator_restarts_it_in_order(  # noqa: PLR0917 - fix
     status = process.status()
     assert (status["restarts"], status["calculator"]) == (2, "running")
     said = {event["event"] for event in process.events if event.get("level") in {"warning", "error"}}
-    assert said <= {"librdkafka"}, said
+    assert said <= {"librdkafka", "health"}, said  # a look may fall into the restart: then the check warns of it
     ends = [event for event in process.events if event["event"] == "calculator ended"]
     assert [(end["status"], end["asked"]) for end in ends] == [("exit status 1", True)] * 2
     assert process.terminate() == 0
