@@ -138,7 +138,7 @@ def test_a_stop_that_reaches_both_is_orderly(  # noqa: PLR0917 - fixtures
     assert (ended["status"], ended["asked"]) == ("exit status 0" if kind == "handler" else "killed by SIGTERM", True)
     said = {event["event"] for event in process.events if event["level"] in {"warning", "error"}}
     assert said <= {"librdkafka"}, said
-    assert len([event for event in process.events if event["event"] == "calculator running"]) == 1
+    assert len([event for event in process.events if event["event"] == "calculator starting"]) == 1
     assert set(kafka.committed_metadata(names.group, topics[0]).values()) <= {""}
     again = supervisor_process(("cat",))
     kafka.wait_committed(names.group, topics[0], RECORDS)
