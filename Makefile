@@ -53,6 +53,12 @@ MATRIX_S ?= 900
 matrix: env ## every kind of program, without Kafka: STEPS (100000) acknowledgements or MATRIX_S (900) seconds of each
 	$(BIN)/python -m tests.matrix --steps $(STEPS) --seconds $(MATRIX_S)
 
+SEEDS ?= 1000000000
+SIMULATE_S ?= 600
+.PHONY: simulate
+simulate: $(VENV)/tested.stamp ## the data path on models of librdkafka and brokers, in virtual time: SEEDS runs or SIMULATE_S (600) seconds
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --seconds $(SIMULATE_S)
+
 SOAK_MINUTES ?= 30
 .PHONY: soak
 soak: services ## long fault runs: every kind of program through 30 kills, every mode with fresh seeds for SOAK_MINUTES (30)

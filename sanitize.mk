@@ -16,11 +16,15 @@ SANITIZED_PYTHON = env PYTHONPATH=$(SANITIZE_DIR)/lib PYTHONMALLOC=malloc \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(BIN)/python
 
 .PHONY: sanitize
-sanitize: sanitize-fuzz sanitize-tests ## the native code under ASAN and UBSAN: fuzz targets and unit tests
+sanitize: sanitize-fuzz sanitize-simulation sanitize-tests ## the native code under ASAN and UBSAN: fuzz targets, the simulation and unit tests
 
 .PHONY: sanitize-fuzz
 sanitize-fuzz: $(FUZZ_TARGETS:%=$(SANITIZE_DIR)/%)
 	for target in $^; do "$$target" $(FUZZ_S); done
+
+.PHONY: sanitize-simulation
+sanitize-simulation: | env
+	$(BIN)/python -m tests.simulation --sanitize --seconds 60
 
 .PHONY: sanitize-tests
 sanitize-tests: $(SANITIZE_DIR)/lib.stamp | env
