@@ -148,7 +148,7 @@ def test_what_is_not_handled_is_said() -> None:
     assert b"line 3 of STDIN: the Calculator ended" in done.stderr
     done = pipe(b"a\n", "--", "sh", "-c", "echo no such model >&2; exit 9")
     assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr.startswith(b"no such model\n")
+    assert b"no such model\n" in done.stderr
     assert b"without handling a line: the last time it ended by itself with exit status 9" in done.stderr
     done = pipe(b"abc\ndefghi\n", "--raw", "--", "cat", MAX_LINE_BYTES="4")
     assert (done.returncode, done.stdout) == (1, b"abc\n")

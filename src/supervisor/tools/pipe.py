@@ -104,9 +104,9 @@ class _Pipe:
             finally:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
-            self._restarts += self.calculator.restarts + 1
             if self._unhandled() == 0:
                 break
+            self._restarts += self.calculator.restarts + 1
         await self._until(self._printed, None)
         self._judge()
 
