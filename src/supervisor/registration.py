@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -52,6 +53,7 @@ class Registration:
         ttl_s: float = TTL_S,
         heartbeat_s: float = HEARTBEAT_S,
         renew_critical_after_s: float = RENEW_CRITICAL_AFTER_S,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self.lifecycle = Lifecycle("registration", REGISTRATION, RegistrationState.UNREGISTERED, state_changed)
         self.service_id = f"{settings.service_name}-{instance or instances.new()}"
@@ -64,6 +66,7 @@ class Registration:
         self._ttl_s = ttl_s
         self._heartbeat_s = heartbeat_s
         self._renew_critical_after_s = renew_critical_after_s
+        self._jitter = jitter
         self._due = asyncio.Event()
         self._restored = False
         self._asked = False
@@ -88,10 +91,12 @@ class Registration:
         backoff = Backoff(self._heartbeat_s)
         while True:
             began_s = time.monotonic()
+            asked = self._due.is_set()
             self._due.clear()
             try:
                 if self._must_register():
                     await self._register()
+                    asked = True
                     self._published = tuple(replace(report, output="") for report in self._facts())
                     self._publish_at_s = 0.0
                 await self._heartbeat()
@@ -102,6 +107,9 @@ class Registration:
                 backoff.reset()
                 self._found()
                 rest_s = self._heartbeat_s
+                if asked:
+                    # Instances that beat at once, because their agent came back, do not beat together for ever.
+                    rest_s = time.monotonic() - began_s + rest_s * self._jitter()
             # From start to start: two answers that take seconds each must not carry the next heartbeat beyond the TTL.
             await self._rest(began_s + rest_s - time.monotonic())
 
