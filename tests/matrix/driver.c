@@ -358,7 +358,7 @@ static void drop_ptrace(void) {
         fail("capset");
 }
 
-static void report(const driver_t *d, int64_t settled_ns, bool ended) {
+static void report(const driver_t *d, int64_t settled_ns, int64_t left_bytes, bool ended) {
     const tally_t *t = &d->tally;
     printf("{\"steps\": %lld, \"early\": %lld, \"worst_bytes\": %lld, \"by_rest\": %lld, \"flow_steps\": %lld, "
            "\"flow_early\": "
@@ -370,12 +370,14 @@ static void report(const driver_t *d, int64_t settled_ns, bool ended) {
     printf("\"looks\": %lld, \"probes\": %lld, \"reader\": %d, \"rest_only\": %s, \"note\": %d, \"lines\": %lld, "
            "\"written\": "
            "%lld, \"acknowledged\": %lld, \"side\": %lld, \"out\": %lld, \"wrong_at\": %lld, \"settled_ms\": %lld, "
+           "\"left_bytes\": %lld, "
            "\"broken\": "
            "%s, \"ended\": %s, \"seconds\": %.3f}\n",
            (long long)t->looks, (long long)d->demand.looks, (int)d->demand.reader, d->demand.by_rest ? "true" : "false",
            demand_note(&d->demand), (long long)d->ledger.cursor, (long long)d->ledger.written,
            (long long)d->ledger.settled, d->side ? (long long)side_bytes(d) : -1LL, (long long)d->outlet.position,
            (long long)d->outlet.wrong_at, settled_ns < 0 ? -1LL : (long long)(settled_ns / MS),
+           (long long)left_bytes,
            d->broken ? "true" : "false", ended ? "true" : "false", (double)(monotonic_ns() - d->began_ns) / 1e9);
 }
 
@@ -443,7 +445,8 @@ int main(int argc, char *argv[]) {
     outlet_start(&d.outlet, d.child.out, d.child.err, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     feed(&d, (int64_t)(run_s * 1e9));
     const int64_t settled_ns = wait_settled(&d);
+    const int64_t left_bytes = d.ledger.written - d.demand.done;
     const bool ended = wait_ended(&d);
-    report(&d, settled_ns, ended);
+    report(&d, settled_ns, left_bytes, ended);
     return 0;
 }

@@ -25,7 +25,8 @@ class Kind:
 
     ``side``: it notes each line it has handled in a log of its own; else its STDOUT alone shows that. ``out``: so
     does its STDOUT. ``hidden``: whoever watches it may not trace. ``idle_ms`` is ACK_IDLE, and shorter than the
-    default where waiting for it makes up the run. ``records`` are some seconds' work.
+    default where waiting for it makes up the run. ``records`` are some seconds' work. ``behind_bytes``: so much may be
+    left in the end, where what is done is a guess.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Kind:
     root: bool = False
     idle_ms: int = 1000
     records: int = 3000
+    behind_bytes: int = 0
 
 
 def _python(name: str, *arguments: str, **more: object) -> Kind:
@@ -136,7 +138,7 @@ _ALL: Final = (
     # it may not be looked at
     _unseen("nodump", "nodump", promise=Promise.SAFE_BUT_TAIL),
     _unseen("otheruid", "uid", promise=Promise.SAFE_BUT_TAIL, root=True),
-    _unseen("nodumpfork", "nodump", "fork", promise=Promise.SAFE_BUT_TAIL),
+    _unseen("nodumpfork", "nodump", "fork", promise=Promise.SAFE_BUT_TAIL, behind_bytes=(1 << 16) + 4096),
     # what cannot be seen
     Kind("awk1", ("mawk", "{print; fflush()}"), ("mawk",), promise=Promise.UNSAFE, side=False),
     _python("reader", "reader", promise=Promise.UNSAFE),
