@@ -168,19 +168,19 @@ static inline int progress_inlet_is_waiting(progress_t *p) {
     return atomic_load(&p->inlet_waits) || atomic_load(&p->window_full);
 }
 
+static inline void progress_wake_inlet(progress_t *p) {
+    int fd = atomic_load(&p->inlet_wake_fd);
+    if (fd >= 0)
+        wake(fd);
+}
+
 static inline void progress_deliver(progress_t *p, int64_t position, int64_t mark) {
     if (atomic_load_explicit(&p->delivered, memory_order_relaxed) == position)
         return;
     atomic_store_explicit(&p->mark_delivered, mark, memory_order_release);
     atomic_store_explicit(&p->delivered, position, memory_order_release);
     if (atomic_exchange(&p->inlet_waits, 0))
-        wake(atomic_load(&p->inlet_wake_fd));
-}
-
-static inline void progress_wake_inlet(progress_t *p) {
-    int fd = atomic_load(&p->inlet_wake_fd);
-    if (fd >= 0)
-        wake(fd);
+        progress_wake_inlet(p); /* it may have gone since it wanted to know */
 }
 
 static inline int progress_transaction_open(progress_t *p) { return atomic_load(&p->transaction_open); }

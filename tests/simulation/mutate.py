@@ -68,7 +68,8 @@ def main() -> int:
     seen, built = 0, 0
     with tempfile.TemporaryDirectory() as directory:
         program = Program(Path(directory))
-        program.build()
+        whole = subprocess.run([str(program.build()), "200"], check=False, capture_output=True)
+        assert whole.returncode == 0, "it fails without a mutant too"
         for mutant in chosen:
             try:
                 program.replace(mutant.file, mutant.text())

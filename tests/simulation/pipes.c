@@ -234,11 +234,11 @@ static bool poll_ready(void *subject) {
     return false;
 }
 
-static int table_poll(struct pollfd *waits, nfds_t count, int timeout_ms) {
+static int table_poll_ns(struct pollfd *waits, nfds_t count, int64_t timeout_ns) {
     poll_t p = {waits, count};
     if (*fiber_locks(fiber_now()) > 0)
         world_fail("a lock is held over poll");
-    int64_t until_ns = timeout_ms < 0 ? FOREVER : world_now_ns() + timeout_ms * MILLISECOND;
+    int64_t until_ns = timeout_ns < 0 ? FOREVER : world_now_ns() + timeout_ns;
     if (one_in(100))
         until_ns = world_now_ns(); /* interrupted by a signal */
     world_wait(poll_ready, &p, until_ns);
@@ -246,6 +246,10 @@ static int table_poll(struct pollfd *waits, nfds_t count, int timeout_ms) {
     for (nfds_t i = 0; i < count; i++)
         found += (waits[i].revents = revents_of(&waits[i])) != 0;
     return found;
+}
+
+static int table_poll(struct pollfd *waits, nfds_t count, int timeout_ms) {
+    return table_poll_ns(waits, count, timeout_ms < 0 ? -1 : timeout_ms * MILLISECOND);
 }
 
 static int table_unread_bytes(int fd, int *bytes) {
@@ -256,7 +260,11 @@ static int table_unread_bytes(int fd, int *bytes) {
     return 0;
 }
 
-static int table_pipe_bytes(int fd) { return (int)descriptor_at(fd, WRITES)->pipe->capacity; }
+static int table_pipe_bytes(int fd) {
+    if (fd < 0 || fd >= DESCRIPTORS || descriptors[fd].kind == CLOSED || descriptors[fd].pipe == NULL)
+        return (int)failed(EBADF);
+    return (int)descriptors[fd].pipe->capacity;
+}
 
 static int table_event_fd(void) { return descriptor_new(EVENT, OF_SUPERVISOR, NULL); }
 
@@ -326,6 +334,7 @@ void pipes_begin(void) {
         .write = table_write,
         .writev = table_writev,
         .poll = table_poll,
+        .poll_ns = table_poll_ns,
         .unread_bytes = table_unread_bytes,
         .pipe_bytes = table_pipe_bytes,
         .event_fd = table_event_fd,
