@@ -66,6 +66,9 @@ typedef struct {
     bool bystander;   /* an older parent that shares nothing: it counts only while it runs */
     bool unseen;      /* what its threads do could not be looked at */
 
+    bool machine_known, emulated; /* its program is for another processor than ours, as of machine_known_ns */
+    int64_t machine_known_ns;     /* the surveyed_ns of then */
+
     pid_t live_thread; /* through which its descriptors are seen where the first thread has ended; 0: the first */
 
     /* its descriptors, as of surveyed_ns (0: not looked at yet) */

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <elf.h>
+#include <stddef.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -207,6 +208,27 @@ static bool is_64_bit(const calculator_probe_t *probe, const probe_process_t *pr
            header[EI_CLASS] == ELFCLASS64;
 }
 
+#if defined(__aarch64__)
+#define OUR_MACHINE EM_AARCH64
+#else
+#define OUR_MACHINE EM_X86_64
+#endif
+
+/* A program for another processor runs under an emulator, whose calls the kernel shows; or it is we who run under one. Looked
+ * at again when the process was. */
+static bool is_emulated(const calculator_probe_t *probe, probe_process_t *process) {
+    unsigned char header[offsetof(Elf64_Ehdr, e_machine) + sizeof(Elf64_Half) + 1];
+    const ssize_t whole = sizeof header - 1;
+    if (process->machine_known && process->machine_known_ns == process->surveyed_ns)
+        return process->emulated;
+    process->machine_known = true;
+    process->machine_known_ns = process->surveyed_ns;
+    Elf64_Half machine = OUR_MACHINE;
+    if (probe_read(probe->proc, process->pid, process->live_thread, "exe", (char *)header, sizeof header) == whole)
+        memcpy(&machine, header + offsetof(Elf64_Ehdr, e_machine), sizeof machine);
+    return process->emulated = machine != OUR_MACHINE;
+}
+
 static uint64_t hash_text(const char *text) { /* FNV-1a */
     uint64_t hash = 0xcbf29ce484222325u;
     for (; *text != '\0'; text++)
@@ -268,7 +290,7 @@ static probe_activity_t read_activity(calculator_probe_t *probe, probe_process_t
     if (call.stack == 0 &&
         call.code == 0) /* a thread of the kernel for the process's io_uring, which has no call of its own */
         return activity_of_state(probe, pid, tid, ACTIVITY_ELSEWHERE);
-    if (call.stack <= UINT32_MAX && !is_64_bit(probe, process))
+    if (is_emulated(probe, process) || (call.stack <= UINT32_MAX && !is_64_bit(probe, process)))
         return activity_of_state(probe, pid, tid, ACTIVITY_UNSEEN);
     uint64_t arguments = hash_text(text + strcspn(text, " "));
     if (call.number == SYS_restart_syscall && arguments == thread->arguments)

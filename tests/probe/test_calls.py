@@ -288,6 +288,17 @@ def test_a_32_bit_program_cannot_be_seen(library: ctypes.CDLL, tmp_path: Path) -
     assert looked(tree, library, tmp_path / "64 bit with a low stack") == IDLE
 
 
+@pytest.mark.parametrize("machine", [3, 40, 62, 183, 243])
+def test_a_program_for_another_processor_cannot_be_seen(library: ctypes.CDLL, tmp_path: Path, machine: int) -> None:
+    """Under an emulator the calls are the emulator's, by the machine's numbers."""
+    tree = MadeUp()
+    tree.process(100)
+    header = b"\x7fELF\x02\x01" + bytes(10) + b"\x02\0" + machine.to_bytes(2, "little") + bytes(44)
+    tree.hex_files["100/exe"] = header.hex()
+    ours = {"x86_64": 62, "aarch64": 183}[platform.machine()]
+    assert looked(tree, library, tmp_path) == (IDLE if machine == ours else (Verdict.UNSEEN, Note.UNSEEN_ONE))
+
+
 def test_threads_of_the_kernel_for_an_io_uring(library: ctypes.CDLL, tmp_path: Path) -> None:
     """They show the call of the thread that made it, and no stack: what they wait for cannot be seen."""
     tree = MadeUp()
