@@ -78,8 +78,6 @@ def option_problems(settings: Settings) -> list[str]:
 def _refused_options(options: Mapping[str, str]) -> Iterator[str]:
     if not options:
         return
-    import ctypes  # noqa: PLC0415 - half a MiB, for those who set any
-
     library = ctypes.CDLL(librdkafka_path())
     library.rd_kafka_conf_new.restype = ctypes.c_void_p
     library.rd_kafka_conf_destroy.argtypes = [ctypes.c_void_p]
