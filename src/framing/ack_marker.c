@@ -8,6 +8,8 @@
 
 #define MARKER_RECORDS 1000
 #define MARKER_NS (5 * MS)
+#define MARKERS_A_WINDOW 4          /* much is written before it is known how small a window is */
+#define ENVELOPE_BYTES 64           /* what a line's envelope takes, at the least */
 #define ECHO_LOOK_NS (50 * MS)      /* an echo that does not come is looked for this often */
 #define ECHO_LATEST_NS (30000 * MS) /* STDIN empty for so long, where it cannot be seen that it is waited on */
 
@@ -15,7 +17,7 @@ bool marker_is_missing(const inlet_t *s) { return s->ledger.unmarked > 0 || s->m
 
 void marker_forget(inlet_t *s) {
     s->marker.left = 0;
-    s->marker.echo_owed = false;
+    s->marker.enough = s->marker.echo_owed = false;
 }
 
 /* In how many ns the next marker is to be written; 0 at once, -1 not yet known. */
@@ -24,7 +26,7 @@ static int64_t due_ns(const inlet_t *s, int64_t now_ns) {
         return 0;
     if (s->ledger.unmarked == 0 || s->ledger.cursor_bytes > 0)
         return -1;
-    if (s->ledger.unmarked >= MARKER_RECORDS)
+    if (s->ledger.unmarked >= MARKER_RECORDS || s->marker.enough)
         return 0;
     return max_i64(0, s->marker.unmarked_since_ns + MARKER_NS - now_ns);
 }
@@ -44,7 +46,24 @@ static bool write_line(inlet_t *s, int64_t now_ns) {
     if (wrote < 0)
         return false;
     m->left -= (size_t)wrote;
+    m->marked_bytes = s->counts.bytes_written;
+    m->enough = false;
     return true;
+}
+
+int64_t marker_spacing(inlet_t *s, int64_t limit) {
+    const ledger_t *l = &s->ledger;
+    int64_t window = progress_window(s->progress);
+    if (window == INT64_MAX || limit <= l->cursor)
+        return limit;
+    window /= MARKERS_A_WINDOW;
+    const int64_t most = max_i64(1, window / ENVELOPE_BYTES);
+    const bool none = l->unmarked == 0 && l->cursor_bytes == 0;
+    const int64_t unmarked = none ? 0 : s->counts.bytes_written - s->marker.marked_bytes;
+    const int64_t records = max_i64(most - l->unmarked, none);
+    const int64_t fit = ledger_fit(l, limit, window - unmarked, none, records);
+    s->marker.enough = fit <= l->cursor && l->unmarked > 0;
+    return fit;
 }
 
 /* The Calculator waits for input and has not echoed a marker. */

@@ -66,7 +66,9 @@ typedef struct {
     uint8_t line[MARKER_LINE_MAX_BYTES];
     size_t bytes, left; /* of the marker being written; 0 left: of none */
     int64_t unmarked_since_ns;
-    bool echo_owed; /* the Calculator waits for input and has not echoed a marker */
+    int64_t marked_bytes; /* so much of STDIN was written when the last marker was */
+    bool enough;          /* a marker is due before anything else: quotas let no more into a transaction */
+    bool echo_owed;       /* the Calculator waits for input and has not echoed a marker */
 } marker_writer_t;
 
 /* Is there a record, or a part of a marker, that the Calculator got and no whole marker follows yet? */
@@ -74,6 +76,10 @@ bool marker_is_missing(const inlet_t *s);
 
 /* The pipe with a part of it is gone. */
 void marker_forget(inlet_t *s);
+
+/* Before which record writing stops, of those before `limit`, so that what is between two markers fits into a transaction
+ * that quotas let through in about a second. */
+int64_t marker_spacing(inlet_t *s, int64_t limit);
 
 /* `line` and `marker`, the end of a run: by marks, which cannot be trusted where a rule was broken or a transaction lost. */
 int64_t ack_rewind_marks(inlet_t *s);

@@ -79,6 +79,22 @@ static int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque) 
     return 0; /* librdkafka frees it */
 }
 
+void client_throttled(client_t *client, int32_t broker, int ms) {
+    client_throttle_t *t = &client->throttle;
+    if (ms <= 0) /* it says that it asks for nothing any more */
+        return;
+    t->count++;
+    t->asked_ms += ms;
+    t->last_ms = ms;
+    t->last_broker = broker;
+}
+
+static void on_throttle(rd_kafka_t *rk, const char *name, int32_t broker, int ms, void *opaque) {
+    (void)rk;
+    (void)name;
+    client_throttled(opaque, broker, ms);
+}
+
 rd_kafka_t *client_new(int kind, const properties_t *p, client_t *opaque, const client_callbacks_t *callbacks,
                        char *why, size_t why_size) {
     rd_kafka_conf_t *conf = rdk.conf_new();
@@ -91,6 +107,7 @@ rd_kafka_t *client_new(int kind, const properties_t *p, client_t *opaque, const 
     rdk.conf_set_log_cb(conf, on_log);
     rdk.conf_set_error_cb(conf, on_error);
     rdk.conf_set_stats_cb(conf, on_statistics);
+    rdk.conf_set_throttle_cb(conf, callbacks->on_throttle != NULL ? callbacks->on_throttle : on_throttle);
     if (callbacks->on_delivery != NULL)
         rdk.conf_set_dr_msg_cb(conf, callbacks->on_delivery);
     if (callbacks->on_rebalance != NULL)

@@ -6,9 +6,16 @@
 #include "notices.h"
 #include "rdkafka.h"
 
+/* What brokers asked for because of a quota: that the client sends nothing for a while. */
+typedef struct {
+    int64_t count, asked_ms; /* so often, and for so long in all */
+    int64_t last_ms, last_broker;
+} client_throttle_t;
+
 /* What every native end begins with: callbacks find it through the client's opaque. */
 typedef struct {
     notices_t notices;
+    client_throttle_t throttle;
     int brokers_up;   /* as the last statistics said; -1 before the first */
     int group_steady; /* likewise; a consumer alone has a group */
 } client_t;
@@ -28,6 +35,7 @@ typedef struct {
     rdk_dr_msg_cb on_delivery;
     rdk_rebalance_cb on_rebalance;
     rdk_offset_commit_cb on_commit;
+    rdk_throttle_cb on_throttle; /* it calls client_throttled */
 } client_callbacks_t;
 
 /* Returns NULL with librdkafka's reason in `why`: it refuses a property, which it names.
@@ -39,6 +47,9 @@ rd_kafka_t *client_new(int kind, const properties_t *p, client_t *opaque, const 
 
 /* Have librdkafka write to this descriptor when something comes into the queue. */
 void client_wakes(rd_kafka_queue_t *queue, int wake_fd);
+
+/* Count that a broker asked for so much time. */
+void client_throttled(client_t *client, int32_t broker, int ms);
 
 /* The notice of a fatal error, with its reason. */
 void client_post_fatal(rd_kafka_t *rk, client_t *client);

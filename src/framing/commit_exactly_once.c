@@ -147,7 +147,9 @@ static int64_t reach(inlet_t *s) { return ledger_dead_limit(&s->ledger); }
 
 /* No record is under way where a transaction ends anywhere, and none is written until it has. */
 static int64_t limit(inlet_t *s, int64_t limit_of_others, int64_t unfinished) {
-    return cut_state(&s->progress->cut) == CUT_ANYWHERE ? unfinished : limit_of_others;
+    if (cut_state(&s->progress->cut) == CUT_ANYWHERE)
+        return unfinished;
+    return s->progress->marker.size > 0 ? marker_spacing(s, limit_of_others) : limit_of_others;
 }
 
 static void partition_lost(inlet_t *s) { s->transaction.abort_owed = true; }

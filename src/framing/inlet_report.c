@@ -68,6 +68,10 @@ void report_publish(inlet_t *s) {
         .brokers_up = s->client.brokers_up,
         .group_steady = s->client.group_steady,
         .notices_dropped = (int64_t)s->client.notices.dropped,
+        .throttles = s->client.throttle.count,
+        .throttled_ms = s->client.throttle.asked_ms,
+        .throttled_last_ms = s->client.throttle.last_ms,
+        .throttled_broker = s->client.throttle.last_broker,
         .full_since_ns = s->writer.full_since_ns,
     };
     counters_publish(&s->report.published, (const int64_t *)&now, (int)COUNTERS);

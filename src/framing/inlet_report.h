@@ -17,6 +17,7 @@ typedef struct {
     int64_t dead_in_flight, lines_in_flight;
     int64_t stdin_unread_bytes, stdin_full, stdin_full_ns, stdin_broken;
     int64_t rounds, probes, watch_note, feed_bytes, brokers_up, group_steady, notices_dropped;
+    int64_t throttles, throttled_ms, throttled_last_ms, throttled_broker;
     int64_t full_since_ns; /* becomes stdin_full_ns when it is looked at */
 } inlet_counters_t;
 

@@ -165,7 +165,8 @@ void sender_send(outlet_t *s, int64_t now_ns) {
         drop_lines_letters(s); /* one that was in flight when the stream went may have come back */
     sender_file(s);
     letter_t *letter = next_letter(sender->letters.first, now_ns);
-    if (letter == NULL || sender->topic == NULL || now_ns < sender->retry_at_ns || !transaction_may_send_letters(s))
+    if (letter == NULL || sender->topic == NULL || now_ns < sender->retry_at_ns ||
+        now_ns < s->producer.throttle.until_ns || !transaction_may_send_letters(s))
         return;
     while (letter != NULL && !(sender->alone && sender->flying > 0) && send_letter(s, letter))
         letter = next_letter(letter->next, now_ns);

@@ -57,10 +57,13 @@ static int wait_ms(const outlet_t *s, int64_t now_ns) {
         return 0;
     if (s->orders.stopping || s->producer.abandoning)
         return CLOSING_WAIT_MS;
-    if (s->producer.pending_count == 0 && s->producer.returned.count == 0)
-        return s->full ? FULL_WAIT_MS : IDLE_WAIT_MS;
-    const int64_t gathered_ns = producer_gathers_until(s) - now_ns;
-    return 0 < gathered_ns && gathered_ns < FULL_WAIT_MS * MS ? (int)(gathered_ns / MS) + 1 : FULL_WAIT_MS;
+    int wait = FULL_WAIT_MS;
+    int64_t due_ns = s->producer.throttle.until_ns; /* a commit waits for it, too */
+    if (s->producer.pending_count > 0 || s->producer.returned.count > 0)
+        due_ns = producer_gathers_until(s, now_ns);
+    else if (!s->full)
+        wait = IDLE_WAIT_MS;
+    return now_ns < due_ns && due_ns - now_ns < wait * MS ? (int)((due_ns - now_ns) / MS) + 1 : wait;
 }
 
 /* Everything that can be done without waiting. Returns the milliseconds to wait for events, -1 to end. */
@@ -69,6 +72,7 @@ static int do_round(outlet_t *s) {
     s->transaction.begin_owed = false;
     framer_seal_empty(s);
     serve(s);
+    producer_look_at_quota(s, now_ns);
     sender_send(s, now_ns);
     s->sender.full = false;
     if (s->config.transactional) {
@@ -155,6 +159,7 @@ outlet_t *outlet_new(void) {
     live_add(LIVE_objects, 1);
     s->wake_fd = s->sleep.reports_fd = s->client.notices.wake_fd = -1;
     progress_open(&s->progress);
+    s->producer.partitions.throttle = &s->producer.throttle;
     return s;
 }
 
@@ -164,6 +169,8 @@ int outlet_open(outlet_t *s, const outlet_stream_t *stream) {
     if (notices_open(&s->client.notices) != 0)
         return errno;
     turnstile_open(&s->gate);
+    throttle_open(&p->throttle, s->config.at_most_once);
+    producer_look_at_quota(s, monotonic_ns());
     kernels_select(cpu_best_isa());
     if (marker_open(&s->progress.marker, stream->marker_prefix, stream->marker_prefix_bytes) != 0)
         return EINVAL;
@@ -192,6 +199,7 @@ static void free_outlet(outlet_t *s) {
     returned_clear(&p->returned);
     keys_close(&s->progress.keys);
     free(p->partitions.loads);
+    throttle_close(&p->throttle);
     free(s->sender.topic_name);
     progress_detach(&s->progress);
     close_if_open(s->wake_fd);

@@ -75,11 +75,17 @@ static inline bool outlet_is_void(const outlet_t *s) {
     return s->config.transactional && cut_state(&s->progress.cut) == CUT_VOID;
 }
 
+/* How much is handed over at once: a request's worth, or what quotas leave room for. */
+static inline size_t outlet_burst_bytes(const outlet_t *s) {
+    const int64_t room = throttle_room(&s->producer.throttle), most = (int64_t)s->config.burst.max_bytes;
+    return room < 0 ? 0 : (size_t)(room < most ? room : most);
+}
+
 /* Whether there are as many lines as are handed over at once. */
 static inline bool outlet_has_burst(const outlet_t *s) {
     const producer_t *p = &s->producer;
     return p->pending_count > 0 &&
-           (p->pending_count >= s->config.burst.max_lines || p->pending_bytes >= s->config.burst.max_bytes);
+           (p->pending_count >= s->config.burst.max_lines || p->pending_bytes >= outlet_burst_bytes(s));
 }
 
 static inline void outlet_notice(outlet_t *s, notice_kind_t kind, int code, const char *text) {

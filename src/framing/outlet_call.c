@@ -7,7 +7,7 @@
 #define OFFSETS_TIMEOUT_MS 5000 /* a coordinator that moves needs its time, or costs a run */
 
 static bool new_client(outlet_t *s, rd_kafka_t **rk, rd_kafka_queue_t **main_queue, char *why, size_t why_size) {
-    const client_callbacks_t callbacks = {.on_delivery = producer_on_delivery};
+    const client_callbacks_t callbacks = {.on_delivery = producer_on_delivery, .on_throttle = producer_on_throttle};
     *rk = client_new(RDK_PRODUCER, &s->config.properties, &s->client, &callbacks, why, why_size);
     if (*rk == NULL)
         return false;

@@ -45,6 +45,11 @@ void outlet_publish(outlet_t *s) {
         .reads = c->reads,
         .brokers_up = s->client.brokers_up,
         .notices_dropped = (int64_t)s->client.notices.dropped,
+        .throttles = s->client.throttle.count,
+        .throttled_ms = s->client.throttle.asked_ms,
+        .throttled_last_ms = s->client.throttle.last_ms,
+        .throttled_broker = s->client.throttle.last_broker,
+        .window_bytes = s->producer.throttle.limits ? s->producer.throttle.window_bytes : 0,
         .full_since_ns = s->full ? s->full_since_ns : 0,
         .call_since_ns = s->call.since_ns,
     };

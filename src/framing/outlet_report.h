@@ -24,6 +24,7 @@ typedef struct {
     X(dead_letters_waiting) X(dead_letters_in_flight) X(clients_renewed) X(transaction_open)                           \
     X(transactions_committed) X(transactions_aborted) X(lines_since_marker) X(output_full) X(output_full_ns)           \
     X(slabs_live) X(slab_bytes) X(returned_bytes) X(key_bytes) X(reads) X(brokers_up) X(notices_dropped)               \
+    X(throttles) X(throttled_ms) X(throttled_last_ms) X(throttled_broker) X(window_bytes)                              \
     X(full_since_ns) X(call_since_ns)
 /* clang-format on */
 

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "system.h"
+
 /* The partitions that a choice is made of in this thread, and where it is to be noted; librdkafka also calls from threads
  * of its own, for messages that came before the topic's metadata. */
 static __thread partitions_t *partition_choice_of;
@@ -12,15 +14,34 @@ static int partition_idle(const partitions_t *p, int32_t partition) {
     return partition >= p->capacity || p->loads[partition].lines == 0;
 }
 
+void partitions_led_by(partitions_t *p, int32_t partition, int32_t broker) {
+    if (partition >= 0 && partition < p->capacity)
+        p->loads[partition].leader = broker + 1;
+}
+
+bool partitions_may_send(const partitions_t *p, int32_t partition, int64_t now_ns) {
+    const bool known = partition >= 0 && partition < p->capacity;
+    return !throttle_holds(p->throttle, known ? p->loads[partition].leader - 1 : -1, now_ns);
+}
+
+bool partitions_has_free(const partitions_t *p, int64_t now_ns) {
+    for (int32_t i = 0; i < p->known; i++)
+        if (partition_idle(p, i) && partitions_may_send(p, i, now_ns))
+            return true;
+    return false;
+}
+
 static int32_t partition_choose(const rd_kafka_topic_t *topic, const void *key, size_t key_bytes, int32_t count,
                                 void *opaque, void *message_opaque) {
     int32_t partition = rdk.msg_partitioner_random(topic, key, key_bytes, count, opaque, message_opaque);
     if (partition_noted_at == NULL)
         return partition;
     partition_choice_of->known = count;
+    const int64_t now_ns = partition_choice_of->throttle->until_ns == 0 ? 0 : monotonic_ns();
     for (int32_t i = 0; i < count; i++) {
         int32_t other = (partition + i) % count;
-        if (partition_idle(partition_choice_of, other) && rdk.topic_partition_available(topic, other)) {
+        if (partition_idle(partition_choice_of, other) && partitions_may_send(partition_choice_of, other, now_ns) &&
+            rdk.topic_partition_available(topic, other)) {
             partition = other;
             break;
         }

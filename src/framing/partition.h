@@ -9,11 +9,13 @@
 #include <stdint.h>
 
 #include "rdkafka.h"
+#include "throttle.h"
 
 typedef struct {
-    int32_t lines; /* under way */
-    int32_t owed;  /* reports still to come of a request that is through */
-    int whole;     /* what is under way is one request: the first report that it was delivered tells of all */
+    int32_t lines;  /* under way */
+    int32_t owed;   /* reports still to come of a request that is through */
+    int32_t leader; /* the broker that reported last, plus one; 0: not known */
+    int whole;      /* what is under way is one request: the first report that it was delivered tells of all */
 } partition_load_t;
 
 typedef struct {
@@ -21,6 +23,7 @@ typedef struct {
     int32_t capacity;
     int32_t known; /* partitions of the topic, as the partitioner was told last; 0 before */
     int32_t busy;  /* partitions with something under way */
+    const throttle_t *throttle;
 } partitions_t;
 
 /* As rd_kafka_topic_new with the client's configuration, and this choice of a partition; `keyed`: as Java's clients choose
@@ -33,6 +36,15 @@ int partition_produce_first(rd_kafka_topic_t *topic, rd_kafka_message_t *message
 /* The counts are for speed alone: what is sent before the topic's partitions are known is not in them, and what memory has
  * no room for neither. `whole`: librdkafka cannot have begun a request before it had all these lines. */
 void partitions_taken(partitions_t *p, int32_t partition, int32_t lines, int whole);
+
+/* A report came from this broker (-1: it is not known): the partition's leader. */
+void partitions_led_by(partitions_t *p, int32_t partition, int32_t broker);
+
+/* May lines be handed over to this partition, as far as its leader's quota goes? */
+bool partitions_may_send(const partitions_t *p, int32_t partition, int64_t now_ns);
+
+/* Is there a partition with nothing under way, for which that holds? */
+bool partitions_has_free(const partitions_t *p, int64_t now_ns);
 
 /* A line's report is there. Returns whether it tells that nothing is under way to its partition any more, though the other
  * lines' reports have not been looked at yet. */

@@ -106,6 +106,9 @@ void producer_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opa
         return;
     }
     s->producer.in_flight--;
+    s->producer.throttle.reported_bytes += (int64_t)m->len;
+    if (s->producer.throttle.met)
+        partitions_led_by(&s->producer.partitions, m->partition, rdk.message_broker_id(m));
     if (partitions_reported(&s->producer.partitions, m->partition, m->err == RDK_ERR_NONE) && !s->orders.stopping)
         producer_flush(s, monotonic_ns()); /* the broker need not wait until all reports are looked at */
     if (m->err != RDK_ERR_NONE) {
@@ -116,6 +119,14 @@ void producer_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opa
     batch->outstanding--;
     s->counts.lines_delivered++;
     s->producer.last_error = 0;
+}
+
+void producer_on_throttle(rd_kafka_t *rk, const char *name, int32_t broker, int ms, void *opaque) {
+    outlet_t *s = opaque;
+    (void)rk;
+    (void)name;
+    client_throttled(&s->client, broker, ms);
+    throttle_asked(&s->producer.throttle, broker, ms, monotonic_ns());
 }
 
 /* Hand records to librdkafka, all to one partition. Returns how many it took; `err` of the rest says why not. */
@@ -149,17 +160,19 @@ static bool may_offer(outlet_t *s, int count) {
     return false;
 }
 
-/* Offer records to librdkafka. Those it does not take now are moved to the front; returns their number. */
-static int offer(outlet_t *s, rd_kafka_message_t *messages, int count, int32_t partition) {
+/* Offer records of so many bytes to librdkafka. Those it does not take now are moved to the front; returns their number. */
+static int offer(outlet_t *s, rd_kafka_message_t *messages, int count, int64_t bytes, int32_t partition) {
     int left = 0;
     const int taken = produce(s, messages, count, partition);
     s->producer.in_flight += taken;
+    s->producer.throttle.handed_bytes += bytes;
     if (taken == count)
         return 0;
     for (int i = 0; i < count; i++) {
         rd_kafka_message_t *m = &messages[i];
         if (m->err == RDK_ERR_NONE)
             continue;
+        s->producer.throttle.handed_bytes -= (int64_t)m->len;
         if (is_refusal(m->err)) { /* by librdkafka itself: each is looked at by itself */
             drop(s, m, m->err);
             continue;
@@ -177,9 +190,17 @@ static int offer(outlet_t *s, rd_kafka_message_t *messages, int count, int32_t p
     return left;
 }
 
-/* Is there a partition with nothing under way? Until the topic is known, all count as one; keys go to all. */
-static bool may_begin_burst(const outlet_t *s) {
+/* As far as quotas go: is there a partition that lines may be handed over to? Keys go to all of them. */
+static bool may_send(const outlet_t *s, int64_t now_ns) {
     const producer_t *p = &s->producer;
+    return p->throttle.until_ns <= now_ns || (!s->config.propagate_key && partitions_has_free(&p->partitions, now_ns));
+}
+
+/* Is there a partition with nothing under way? Until the topic is known, all count as one; keys go to all. */
+static bool may_begin_burst(const outlet_t *s, int64_t now_ns) {
+    const producer_t *p = &s->producer;
+    if (throttle_room(&p->throttle) <= 0 || !may_send(s, now_ns))
+        return false;
     return p->in_flight == 0 || (p->partitions.busy < p->partitions.known && !s->config.propagate_key);
 }
 
@@ -193,10 +214,17 @@ static bool in_a_hurry(outlet_t *s) {
     return state == CUT_ASKED || state == CUT_ANYWHERE;
 }
 
+static int64_t bytes_of(const rd_kafka_message_t *messages, int count) {
+    int64_t bytes = 0;
+    for (int i = 0; i < count; i++)
+        bytes += (int64_t)messages[i].len;
+    return bytes;
+}
+
 /* Offer what came back to the partitions it was for, a burst at a time, each when the last one is through.
  *
  * Returns whether all of it was taken. */
-static bool flush_returned(outlet_t *s) {
+static bool flush_returned(outlet_t *s, int64_t now_ns) {
     producer_t *p = &s->producer;
     const burst_limits_t *burst = &s->config.burst;
     if (p->in_flight > 0)
@@ -205,39 +233,53 @@ static bool flush_returned(outlet_t *s) {
     const rd_kafka_message_t *first = returned_first(&p->returned);
     const int most = (int)p->returned.count < burst->max_lines ? (int)p->returned.count : burst->max_lines;
     const int32_t partition = first[0].partition;
+    const size_t most_bytes = outlet_burst_bytes(s);
     size_t size = 0;
     int n = 0;
-    while (n < most && first[n].partition == partition &&
-           (n == 0 || size + burst_bytes_of(first[n].len) <= burst->max_bytes))
+    if (partition == RDK_PARTITION_UA ? !may_send(s, now_ns) : !partitions_may_send(&p->partitions, partition, now_ns))
+        return false;
+    while (n < most && first[n].partition == partition && (n == 0 || size + burst_bytes_of(first[n].len) <= most_bytes))
         size += burst_bytes_of(first[n++].len);
     if (!may_offer(s, n))
         return false;
-    const int left = offer(s, returned_first(&p->returned), n, partition);
+    const int left = offer(s, returned_first(&p->returned), n, bytes_of(first, n), partition);
     returned_taken(&p->returned, (size_t)n, (size_t)left, (size_t)p->in_flight);
     return p->returned.count == 0;
+}
+
+/* How many of the pending lines are handed over next, and their bytes. */
+static int next_burst(const outlet_t *s, int64_t *bytes) {
+    const producer_t *p = &s->producer;
+    const size_t most_bytes = outlet_burst_bytes(s);
+    int count = p->pending_count;
+    size_t size = p->pending_bytes;
+    if (!p->throttle.limits && count > 1 && size > most_bytes)
+        size -= burst_bytes_of(p->pending[--count].len); /* the last one would be left over from the request */
+    while (p->throttle.limits && count > 1 && size - burst_bytes_of(p->pending[count - 1].len) > most_bytes)
+        size -= burst_bytes_of(p->pending[--count].len);
+    *bytes = (int64_t)(size - (size_t)count * BURST_RECORD_OVERHEAD);
+    return count;
 }
 
 /* Offer everything that is due. Returns whether all there is was taken. */
 static bool flush_all(outlet_t *s, int64_t now_ns) {
     producer_t *p = &s->producer;
     const burst_limits_t *burst = &s->config.burst;
-    if (p->returned.count > 0 && !flush_returned(s))
+    if (p->returned.count > 0 && !flush_returned(s, now_ns))
         return false;
-    if (p->pending_count > 0 && may_begin_burst(s) &&
+    if (p->pending_count > 0 && may_begin_burst(s, now_ns) &&
         (outlet_has_burst(s) || now_ns >= p->handed_over_ns + burst->gather_ns || in_a_hurry(s))) {
-        int count = p->pending_count;
-        if (count > 1 && p->pending_bytes > burst->max_bytes)
-            count--; /* the last one would be left over from the request */
+        int64_t bytes;
+        const int count = next_burst(s, &bytes);
         if (!may_offer(s, count))
             return false;
-        int left = offer(s, p->pending, count, RDK_PARTITION_UA);
+        int left = offer(s, p->pending, count, bytes, RDK_PARTITION_UA);
         p->handed_over_ns = now_ns;
         outlet_sleep_note_burst(s, count);
-        if (count < p->pending_count)
-            p->pending[left++] = p->pending[count];
-        if (left == 1)
-            p->pending_bytes = burst_bytes_of(p->pending[0].len);
+        memmove(p->pending + left, p->pending + count, (size_t)(p->pending_count - count) * sizeof *p->pending);
+        left += p->pending_count - count;
         p->pending_count = left;
+        p->pending_bytes = (size_t)bytes_of(p->pending, left) + (size_t)left * BURST_RECORD_OVERHEAD;
     }
     return p->pending_count == 0;
 }
@@ -256,29 +298,41 @@ static bool flush_group(outlet_t *s, int64_t now_ns) {
     if (!may_offer(s, n))
         return false;
     if (from_returned) {
-        const int left = offer(s, returned_first(&p->returned), n, RDK_PARTITION_UA);
+        rd_kafka_message_t *first = returned_first(&p->returned);
+        const int left = offer(s, first, n, bytes_of(first, n), RDK_PARTITION_UA);
         returned_taken(&p->returned, (size_t)n, (size_t)left, (size_t)p->in_flight);
     } else {
-        const int left = offer(s, p->pending, n, RDK_PARTITION_UA);
+        const int left = offer(s, p->pending, n, bytes_of(p->pending, n), RDK_PARTITION_UA);
         memmove(p->pending + left, p->pending + n, (size_t)(count - n) * sizeof *p->pending);
         p->pending_count -= n - left;
     }
     return p->returned.count == 0 && p->pending_count == 0;
 }
 
+void producer_look_at_quota(outlet_t *s, int64_t now_ns) {
+    throttle_look(&s->producer.throttle, now_ns);
+    progress_set_window(&s->progress, throttle_window(&s->producer.throttle));
+}
+
 bool producer_flush(outlet_t *s, int64_t now_ns) {
     producer_t *p = &s->producer;
     if (p->returned.count == 0 && p->pending_count == 0)
         return true;
-    if (p->fatal || now_ns < p->retry_at_ns || (s->config.transactional && !transaction_begin(s)))
+    producer_look_at_quota(s, now_ns);
+    if (p->fatal || now_ns < p->retry_at_ns || !may_send(s, now_ns))
+        return false;
+    if (s->config.transactional && !transaction_begin(s)) /* not while a broker asks for time: it would time out */
         return false;
     if (letterbox_count(&s->progress.letters) > LETTERS_MAX_LINES)
         return false; /* each line that is refused would be one more */
     return splitter_is_on(&s->splitter) ? flush_group(s, now_ns) : flush_all(s, now_ns);
 }
 
-int64_t producer_gathers_until(const outlet_t *s) {
-    return may_begin_burst(s) ? s->producer.handed_over_ns + s->config.burst.gather_ns : 0;
+int64_t producer_gathers_until(const outlet_t *s, int64_t now_ns) {
+    const throttle_t *throttle = &s->producer.throttle;
+    if (may_begin_burst(s, now_ns))
+        return s->producer.handed_over_ns + s->config.burst.gather_ns;
+    return throttle_first_ns(throttle, now_ns);
 }
 
 void producer_drop_pending(outlet_t *s) {

@@ -12,6 +12,7 @@
 #include "rdkafka.h"
 #include "refused.h"
 #include "returned.h"
+#include "throttle.h"
 
 typedef struct outlet_s outlet_t;
 
@@ -27,6 +28,7 @@ typedef struct {
     rd_kafka_topic_t *topic; /* NULL: there is none */
     rd_kafka_queue_t *main_queue;
     partitions_t partitions;
+    throttle_t throttle;
     /* lines framed and not taken by librdkafka yet, and lines that came back undelivered: both keep their order */
     rd_kafka_message_t *pending;
     int pending_count;
@@ -61,11 +63,17 @@ uint64_t producer_hash_frame(const outlet_t *s, const uint8_t *frame, size_t siz
 /* Delivery report; called out of rd_kafka_poll, on the outlet's thread. */
 void producer_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque);
 
+/* A broker asks for time; likewise. */
+void producer_on_throttle(rd_kafka_t *rk, const char *name, int32_t broker, int ms, void *opaque);
+
+/* How much may be under way now. */
+void producer_look_at_quota(outlet_t *s, int64_t now_ns);
+
 /* Offer what came back, then what is pending. Returns whether all of it was taken. */
 bool producer_flush(outlet_t *s, int64_t now_ns);
 
-/* When the lines that are gathered are due; 0: no burst may begin now. */
-int64_t producer_gathers_until(const outlet_t *s);
+/* When the lines that are gathered are due; 0: no burst may begin now, and no time is known for it. */
+int64_t producer_gathers_until(const outlet_t *s, int64_t now_ns);
 
 /* Lines framed and not handed over yet, and those that came back: neither is offered again. */
 void producer_drop_pending(outlet_t *s);

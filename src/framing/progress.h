@@ -35,20 +35,30 @@ typedef struct {
     atomic_int outlet_wake_fd;
     cut_t cut; /* exactly-once */
     letterbox_t letters;
-    const char *workspace;       /* set once, for the letters' headers */
-    keys_t keys;                 /* ACK_MODE=line with PROPAGATE_KEY */
-    surplus_t surplus;           /* ACK_MODE=line */
-    atomic_int transaction_open; /* it may have lines in it */
+    const char *workspace;        /* set once, for the letters' headers */
+    keys_t keys;                  /* ACK_MODE=line with PROPAGATE_KEY */
+    surplus_t surplus;            /* ACK_MODE=line */
+    atomic_int transaction_open;  /* it may have lines in it */
+    _Atomic int64_t window_bytes; /* of lines that quotas let under way at once; INT64_MAX: no limit is known */
 } progress_t;
 
 static inline void progress_open(progress_t *p) {
     memset(p, 0, sizeof *p);
     pthread_mutex_init(&p->sample_lock, NULL);
     p->fd = -1;
+    atomic_init(&p->window_bytes, INT64_MAX);
     atomic_init(&p->inlet_wake_fd, -1);
     letterbox_open(&p->letters);
     pthread_mutex_init(&p->surplus.lock, NULL);
     p->surplus.written = INT64_MAX - 1; /* nobody counts lines */
+}
+
+static inline void progress_set_window(progress_t *p, int64_t bytes) {
+    atomic_store_explicit(&p->window_bytes, bytes, memory_order_relaxed);
+}
+
+static inline int64_t progress_window(progress_t *p) {
+    return atomic_load_explicit(&p->window_bytes, memory_order_relaxed);
 }
 
 /* How far STDOUT has been written by the Calculator at this moment. */

@@ -86,6 +86,7 @@ enum { RDK_V_END, RDK_V_TOPIC, RDK_V_RKT, RDK_V_PARTITION, RDK_V_VALUE, RDK_V_KE
 typedef void (*rdk_dr_msg_cb)(rd_kafka_t *, const rd_kafka_message_t *, void *);
 typedef void (*rdk_rebalance_cb)(rd_kafka_t *, int, rd_kafka_topic_partition_list_t *, void *);
 typedef void (*rdk_offset_commit_cb)(rd_kafka_t *, int, rd_kafka_topic_partition_list_t *, void *);
+typedef void (*rdk_throttle_cb)(rd_kafka_t *, const char *, int32_t, int, void *);
 typedef void (*rdk_error_cb)(rd_kafka_t *, int, const char *, void *);
 typedef int (*rdk_stats_cb)(rd_kafka_t *, char *, size_t, void *);
 typedef void (*rdk_log_cb)(const rd_kafka_t *, int, const char *, const char *);
@@ -105,6 +106,7 @@ typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, si
     X(void, conf_set_rebalance_cb, (rd_kafka_conf_t *, rdk_rebalance_cb))                                              \
     X(void, conf_set_offset_commit_cb, (rd_kafka_conf_t *, rdk_offset_commit_cb))                                      \
     X(void, conf_set_error_cb, (rd_kafka_conf_t *, rdk_error_cb))                                                      \
+    X(void, conf_set_throttle_cb, (rd_kafka_conf_t *, rdk_throttle_cb))                                                \
     X(void, conf_set_stats_cb, (rd_kafka_conf_t *, rdk_stats_cb))                                                      \
     X(void, conf_set_log_cb, (rd_kafka_conf_t *, rdk_log_cb))                                                          \
     X(rd_kafka_t *, new, (int, rd_kafka_conf_t *, char *, size_t))                                                     \
@@ -163,6 +165,7 @@ typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, si
     X(void *, consumer_group_metadata, (rd_kafka_t *))                                                                 \
     X(void, consumer_group_metadata_destroy, (void *))                                                                 \
     X(int, message_status, (const rd_kafka_message_t *))                                                               \
+    X(int32_t, message_broker_id, (const rd_kafka_message_t *))                                                        \
     X(int, error_code, (const void *))                                                                                 \
     X(int, error_is_fatal, (const void *))                                                                             \
     X(int, error_is_retriable, (const void *))                                                                         \

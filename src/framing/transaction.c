@@ -4,6 +4,8 @@
 
 #include "outlet.h"
 
+#define OFFSETS_WAIT_MS 5000
+
 /* Asked for a cut: may the last line that was framed be the last of the transaction? */
 static bool may_end(const outlet_t *s, int state) {
     return state == CUT_ANYWHERE || s->progress.marker.size == 0 || s->framer.unmarked == 0;
@@ -16,6 +18,13 @@ bool transaction_holds(const outlet_t *s) {
              s->producer.topic != NULL && !s->producer.fatal && !t->aborting);
 }
 
+/* Where a quota may be met, a transaction takes one request after the other: what was gathered behind one that is answered
+ * with seconds of silence would take as long again, and the transaction with it. */
+static bool must_wait_for_answer(const outlet_t *s) {
+    const producer_t *p = &s->producer;
+    return p->throttle.limits && may_end(s, CUT_ASKED) && (p->in_flight > 0 || p->throttle.until_ns != 0);
+}
+
 bool transaction_may_frame(const outlet_t *s) {
     const transaction_t *t = &s->transaction;
     if (!s->config.transactional)
@@ -23,6 +32,8 @@ bool transaction_may_frame(const outlet_t *s) {
     if (transaction_holds(s))
         return false;
     const int state = cut_state(&s->progress.cut);
+    if (state != CUT_VOID && must_wait_for_answer(s))
+        return false;
     switch (state) {
     case CUT_VOID:
         return true; /* and what is framed is dropped */
@@ -133,8 +144,15 @@ void transaction_lose(outlet_t *s, void *error) {
         transaction_fail(s, code, why);
 }
 
+/* A broker asks for time, and it may be the one that takes the offsets: it reads nothing before. One that asks for longer
+ * than the transaction has is asked at once; it may be another one, after all. */
+static bool offsets_wait(const outlet_t *s, int64_t now_ns) {
+    const int64_t left_ns = s->producer.throttle.until_ns - now_ns;
+    return !s->transaction.offsets_sent && left_ns > 0 && left_ns <= OFFSETS_WAIT_MS * MS;
+}
+
 /* What the next call is, if one is due. */
-static void choose_call(outlet_t *s, int state) {
+static void choose_call(outlet_t *s, int state, int64_t now_ns) {
     transaction_t *t = &s->transaction;
     cut_t *cut = &s->progress.cut;
     const bool nothing_flies = s->producer.in_flight + s->sender.flying == 0;
@@ -149,7 +167,10 @@ static void choose_call(outlet_t *s, int state) {
         else if (nothing_flies) /* so that the call has no delivery reports to serve */
             s->call.next = CALL_ABORT;
     } else if (state == CUT_OFFSETS) {
-        s->call.next = t->open ? CALL_COMMIT : CALL_BEGIN;
+        if (!t->open)
+            s->call.next = CALL_BEGIN;
+        else if (!offsets_wait(s, now_ns))
+            s->call.next = CALL_COMMIT;
     } else if ((state == CUT_ASKED || state == CUT_ANYWHERE) && may_end(s, state) && outlet_undelivered(s) == 0 &&
                !sender_has_letters(s)) {
         cut->mark = s->framer.mark;
@@ -178,5 +199,5 @@ void transaction_move(outlet_t *s, int64_t now_ns) {
     }
     t->lost_code = 0;
     if (now_ns >= s->call.again_ns)
-        choose_call(s, state);
+        choose_call(s, state, now_ns);
 }

@@ -215,6 +215,7 @@ class Daemon:
             facts = self.facts()
             self._relay.look_for_hang()
             self._relay.look_at_partitions()
+            self._relay.look_at_quotas()
             told.look({"supervisor": supervisor_check(facts), "calculator": calculator_check(facts)})
             # Compared with what was told: a trouble that was told and is over between two of these looks counts too.
             if self._registration.out_of_date():
@@ -298,6 +299,7 @@ class Daemon:
             last_failure_words=failure.last_words if failure else None,
             unsignallable_for_s=_since(calculator.unsignallable_since_s, now_s),
             hints=self._hints.at(now_s),
+            throttled=relay.throttled(),
             oversize_ago_s=self._oversize_rise.ago_s(outlet.get("lines_oversize", 0), now_s),
             unproducible_ago_s=self._unproducible_rise.ago_s(outlet.get("lines_unproducible", 0), now_s),
         )

@@ -17,6 +17,7 @@ from supervisor.hints import Hint, Kind, WatchNote
 from supervisor.remedies import GENERAL
 from supervisor.route import Route
 from supervisor.states import CalculatorState, DaemonState, RegistrationState, RelayState, RouteState
+from supervisor.throttling import Throttled
 
 PASSING: Final = "passing"
 WARNING: Final = "warning"
@@ -130,6 +131,8 @@ class Facts:
     unsignallable_for_s: float | None = None
     """The running Calculator refuses our signals."""
     hints: tuple[Hint, ...] = ()
+    throttled: tuple[Throttled, ...] = ()
+    """The Kafka clients that brokers slow down because of a quota."""
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -206,6 +209,7 @@ def _supervisor_problems(facts: Facts) -> Iterator[CheckReport]:
     yield from _loop_problems(facts)
     yield from _agent_problems(facts)
     yield from _kafka_problems(facts)
+    yield from _quota_problems(facts)
     yield from _dead_letter_problems(facts)
     yield from _dropped(facts)
     if facts.http_error is not None:
@@ -290,12 +294,12 @@ def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
             CRITICAL,
             f"{where}{since}: {shown(facts.producer_error, 400)}; lines wait; {facts.producer_remedy}",
         )
-    elif facts.output_stuck_for_s is not None and facts.output_stuck_for_s > PATIENCE_S:
+    elif _output_stuck(facts):
         where = f"outgoing stream '{route.outgoing_stream}'" if route and route.outgoing_stream else "Kafka"
         yield CheckReport(
             WARNING,
-            f"{where} has taken no line {_since(facts, facts.output_stuck_for_s)} and everything before it is full: "
-            "the Calculator's lines wait, and it waits in its writing; look at the brokers",
+            f"{where} has taken no line {_since(facts, facts.output_stuck_for_s or 0.0)} and everything before it is "
+            "full: the Calculator's lines wait, and it waits in its writing; look at the brokers",
         )
     elif facts.dead_letter_error is None:
         yield from (_hinted(facts, hint) for hint in facts.hints if hint.kind is Kind.UNDELIVERED)
@@ -334,6 +338,30 @@ def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
             f"{_since(facts, facts.unplaced_for_s)}, because the group's committed offsets are not known: they are in "
             "a transaction that is not over, of an instance that was killed or of another program under the group's "
             "name, or the group's coordinator does not answer; look at the brokers",
+        )
+
+
+def _output_stuck(facts: Facts) -> bool:
+    """Whether lines wait and no other sentence says why."""
+    throttled = any(throttled.client == "producer" for throttled in facts.throttled)
+    return facts.output_stuck_for_s is not None and facts.output_stuck_for_s > PATIENCE_S and not throttled
+
+
+_QUOTA_WORDS: Final = {
+    "producer": ("lines wait, and none is lost for it", "producer_byte_rate"),
+    "consumer": ("records come in more slowly", "consumer_byte_rate"),
+}
+
+
+def _quota_problems(facts: Facts) -> Iterator[CheckReport]:
+    for throttled in facts.throttled:
+        effect, quota = _QUOTA_WORDS[throttled.client]
+        yield CheckReport(
+            WARNING,
+            f"the Kafka {throttled.client} (client.id {shown(throttled.client_id)}) has been over its quota "
+            f"{_since(facts, throttled.for_s)}: broker {throttled.broker} asked for {throttled.last_ms / 1000:.1f} s "
+            f"of silence the last time, the brokers for {throttled.asked_ms / 1000:.1f} s in all; {effect}; "
+            f"if that is too slow, raise the quota {quota} of this client.id or of the Kafka user",
         )
 
 

@@ -125,6 +125,8 @@ class Seen:
     window_bytes: int
     inlet: Mapping[str, int]
     outlet: Mapping[str, int]
+    throttled: bool = False
+    """Brokers slow the producer down: that lines wait has its reason, which is said."""
 
     @property
     def taken_bytes(self) -> int:
@@ -204,6 +206,8 @@ class Hints:
         if silent_s is not None and silent_s >= PATIENCE_S:
             yield Hint(Kind.SILENT, _silent(seen), True, silent_s)
         stall = self._stall(seen, now_s)
+        if stall is not None and stall.kind is Kind.UNDELIVERED and seen.throttled:
+            return
         if stall is not None and not (stall.kind is Kind.STALLED and note in _EXPLAIN_A_STALL and not _unread(seen)):
             yield stall
 

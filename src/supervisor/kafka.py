@@ -49,6 +49,11 @@ def librdkafka_path() -> str:
     return str(confluent_kafka.cimpl.__file__)
 
 
+def client_id(settings: Settings) -> str:
+    """Name of both clients, as quotas know it."""
+    return settings.kafka_options.get("client.id", f"supervisor-{settings.node_id}")
+
+
 def sasl_problem(mechanism: str | None) -> str | None:
     """Return why this librdkafka has no such SASL mechanism, in one line; None if it has, or none is asked for.
 
@@ -238,7 +243,7 @@ def _common(settings: Settings) -> dict[str, str]:
     }
     return {
         "bootstrap.servers": settings.kafka_dsn,
-        "client.id": f"supervisor-{settings.node_id}",
+        "client.id": client_id(settings),
         "statistics.interval.ms": "2000",  # tells whether any broker is connected
         "topic.metadata.refresh.interval.ms": "10000",  # how soon a topic that was missing is found
         "topic.metadata.propagation.max.ms": "5000",  # how long a topic may be missing before that is said

@@ -136,6 +136,13 @@ def _streams(facts: Facts) -> Iterator[str]:
     )
     errors = [({"side": side}, error is not None) for side, _, error in sides]
     yield _family("supervisor_kafka_error", "1 while an error of the Kafka client stands.", errors)
+    throttled = [
+        ({"client": client}, counters.get("throttled_ms", 0) / 1000)
+        for client, counters in (("consumer", facts.inlet), ("producer", facts.outlet))
+    ]
+    yield _family(
+        "supervisor_kafka_throttled_seconds_total", "Silence that brokers asked for because of a quota.", throttled
+    )
     # Below 0: not known yet, a sample would be a lie.
     brokers = [
         ({"side": side}, counters["brokers_up"]) for side, counters, _ in sides if counters.get("brokers_up", -1) >= 0

@@ -47,6 +47,7 @@ from supervisor.route import Route, describe, incoming_of, outgoing_of
 from supervisor.settings import Settings
 from supervisor.states import RELAY, Lifecycle, RelayState
 from supervisor.stream import DESTROY_DEADLINE_S, StreamEnd
+from supervisor.throttling import Throttled, Throttling
 from supervisor.trouble import Trouble
 
 log = structlog.get_logger("supervisor.relay")
@@ -107,6 +108,11 @@ class Relay:
         self.dead_letter_trouble: Trouble | None = None
         """Why the dead letter stream takes nothing."""
         self._complaints = Complaints()
+        name = kafka.client_id(settings)
+        self._producer_throttling, self._consumer_throttling = (
+            Throttling("producer", name),
+            Throttling("consumer", name),
+        )
         self._outlet: Outlet
         self.outgoing: StreamEnd
         """Of the Calculator's lines."""
@@ -277,6 +283,12 @@ class Relay:
         """Log what a rebalance did; call it now and then."""
         if self._inlet is not None:
             self._rebalances.look(self._inlet.lag().keys(), self._inlet.snapshot()["assigned_partitions"])
+
+    def look_at_quotas(self) -> None:
+        """Log which client brokers slow down; call it now and then."""
+        now_s = time.monotonic()
+        self._producer_throttling.look(self._outlet.snapshot(), now_s)
+        self._consumer_throttling.look(self._inlet.snapshot() if self._inlet is not None else {}, now_s)
 
     def close_stdin(self) -> None:
         """Give the Calculator its EOF, after the last whole record."""
@@ -702,7 +714,14 @@ class Relay:
             window_bytes=self._settings.max_in_flight_bytes,
             inlet=self.inlet_counters(),
             outlet=self.outlet_counters(),
+            throttled=self._producer_throttling.at(time.monotonic()) is not None,
         )
+
+    def throttled(self) -> tuple[Throttled, ...]:
+        """The clients that brokers slow down because of a quota."""
+        now_s = time.monotonic()
+        found = (self._producer_throttling.at(now_s), self._consumer_throttling.at(now_s))
+        return tuple(throttled for throttled in found if throttled is not None)
 
     def lag(self) -> Mapping[int, tuple[int, int]]:
         """Of each partition: (acknowledged offset, high watermark), negative where not known."""

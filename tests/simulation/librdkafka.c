@@ -239,6 +239,7 @@ static void table_conf_on_rebalance(rd_kafka_conf_t *conf, rdk_rebalance_cb call
 static void table_conf_on_commit(rd_kafka_conf_t *conf, rdk_offset_commit_cb call) { conf->on_commit = call; }
 static void table_conf_on_error(rd_kafka_conf_t *conf, rdk_error_cb call) { conf->on_error = call; }
 static void table_conf_on_stats(rd_kafka_conf_t *conf, rdk_stats_cb call) { (void)conf, (void)call; }
+static void table_conf_on_throttle(rd_kafka_conf_t *conf, rdk_throttle_cb call) { conf->on_throttle = call; }
 static void table_conf_on_log(rd_kafka_conf_t *conf, rdk_log_cb call) { (void)conf, (void)call; }
 
 static rd_kafka_t *table_new(int kind, rd_kafka_conf_t *conf, char *why, size_t size) {
@@ -297,6 +298,7 @@ void librdkafka_begin(void) {
         .conf_set_rebalance_cb = table_conf_on_rebalance,
         .conf_set_offset_commit_cb = table_conf_on_commit,
         .conf_set_error_cb = table_conf_on_error,
+        .conf_set_throttle_cb = table_conf_on_throttle,
         .conf_set_stats_cb = table_conf_on_stats,
         .conf_set_log_cb = table_conf_on_log,
         .new = table_new,

@@ -11,7 +11,7 @@ void *model_calloc(size_t count, size_t size);
 char *model_strdup(const char *text);
 void sim_free(void *memory);
 
-typedef enum { OP_RECORD, OP_ERROR, OP_REBALANCE, OP_COMMITTED, OP_DELIVERED, OP_EVENT } op_kind_t;
+typedef enum { OP_RECORD, OP_ERROR, OP_REBALANCE, OP_COMMITTED, OP_DELIVERED, OP_THROTTLE, OP_EVENT } op_kind_t;
 
 typedef struct op_s {
     struct op_s *next;
@@ -20,7 +20,7 @@ typedef struct op_s {
     int64_t version;             /* OP_RECORD: of the partition's assignment */
     int error;
     rd_kafka_topic_partition_list_t *list;
-    int64_t identity; /* OP_EVENT: of a description */
+    int64_t identity; /* OP_EVENT: of a description; OP_THROTTLE: milliseconds */
 } op_t;
 
 struct rd_kafka_queue_s {
@@ -53,6 +53,7 @@ struct rd_kafka_conf_s {
     rdk_rebalance_cb on_rebalance;
     rdk_offset_commit_cb on_commit;
     rdk_error_cb on_error;
+    rdk_throttle_cb on_throttle;
     char transactional_id[64];
     bool idempotent, auto_commit;
 };
@@ -80,7 +81,8 @@ struct rd_kafka_s {
     int transaction_error;
     int64_t producer; /* its number in transactions; 0: none */
     int64_t began_ns;
-    int64_t messages; /* a consumer's, that were taken and not given back */
+    int64_t silent_until_ns; /* a quota's, as far as the client was told */
+    int64_t messages;        /* a consumer's, that were taken and not given back */
 };
 
 /* What a consumer knows of its group, handed over with the offsets of a transaction. */

@@ -114,6 +114,8 @@ static int table_header_add(rd_kafka_headers_t *headers, const char *name, ssize
 
 /* ---- reports */
 
+#define THE_BROKER 1
+
 static void report(rd_kafka_t *client, flight_t *flight, int error, int status) {
     op_t *op = op_new(OP_DELIVERED);
     flight->reported = true;
@@ -122,6 +124,14 @@ static void report(rd_kafka_t *client, flight_t *flight, int error, int status) 
     flight->message.status = status;
     op->list = NULL;
     op->identity = (int64_t)(uintptr_t)flight;
+    queue_put(client->main_queue, op);
+}
+
+/* A quota: told before the reports of the request that it is an answer to. */
+static void throttle(rd_kafka_t *client) {
+    op_t *op = op_new(OP_THROTTLE);
+    op->list = NULL;
+    op->identity = spread(1, 1500);
     queue_put(client->main_queue, op);
 }
 
@@ -146,12 +156,24 @@ static int table_poll(rd_kafka_t *client, int timeout_ms) {
     (void)timeout_ms;
     world_switch();
     for (op_t *op; (op = queue_take(client->main_queue)) != NULL; served++) {
+        if (op->kind == OP_THROTTLE) {
+            const int ms = (int)op->identity;
+            op_free(op);
+            client->silent_until_ns = world_now_ns() + ms * MILLISECOND;
+            client->conf.on_throttle(client, "model", THE_BROKER, ms, client->conf.opaque);
+            continue;
+        }
         flight_t *flight = (flight_t *)(uintptr_t)op->identity;
         op_free(op);
         client->conf.on_delivery(client, &flight->message.m, client->conf.opaque);
         flight_end(client, flight);
     }
     return served;
+}
+
+static int32_t table_message_broker_id(const rd_kafka_message_t *m) {
+    (void)m;
+    return THE_BROKER;
 }
 
 static int table_outq_len(rd_kafka_t *client) { return (int)client->outstanding; }
@@ -252,6 +274,8 @@ static void answer(void *subject) {
         request_end(request);
         return;
     }
+    if (outcome == WELL && trouble())
+        throttle(client);
     bool retries = client->conf.idempotent;
     int status = outcome == ANSWER_LOST ? 1 : (int)chance(2); /* possibly persisted; of a request as a whole */
     for (const flight_t *f = client->first; f != NULL && outcome == WELL; f = f->next)
@@ -320,6 +344,8 @@ static int table_produce_batch(rd_kafka_topic_t *topic, int32_t partition, int f
     int taken = 0;
     (void)flags;
     world_switch();
+    if (world_now_ns() < topic->client->silent_until_ns)
+        world_fail("lines are handed to a broker that asked for silence");
     for (int i = 0; i < count; i++) {
         messages[i].err = refuses(topic->client);
         if (messages[i].err == RDK_ERR__QUEUE_FULL && i > 0 && messages[i - 1].err == 0 && !one_in(2))
@@ -541,6 +567,7 @@ void producer_table(rdk_api_t *api) {
     api->produce_batch = table_produce_batch;
     api->producev = table_producev;
     api->message_status = table_message_status;
+    api->message_broker_id = table_message_broker_id;
     api->init_transactions = table_init;
     api->begin_transaction = table_begin;
     api->send_offsets_to_transaction = table_send_offsets;
