@@ -1,5 +1,9 @@
 #include "consumer.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "commit_policy.h"
 #include "header_bytes.h"
 #include "inlet.h"
@@ -177,7 +181,26 @@ bool consumer_takes_more(const inlet_t *s) {
     return s->consumer.more && !s->writer.blocked && has_room(s) && may_take(s);
 }
 
+/* Of one batch, whose partition stops at it while the others go on? librdkafka asks for it again and again. */
+static bool is_unreadable(const rd_kafka_message_t *m) {
+    return m->offset >= 0 && m->partition >= 0 &&
+           (m->err == RDK_ERR__BAD_COMPRESSION || m->err == RDK_ERR__BAD_MSG || m->err == RDK_ERR__NOT_IMPLEMENTED);
+}
+
+static void report_unreadable(inlet_t *s, const rd_kafka_message_t *m) {
+    char text[NOTICE_TEXT_BYTES];
+    const char *why = m->payload != NULL ? m->payload : rdk.err2str(m->err);
+    const size_t size = m->payload != NULL ? m->len : strlen(why);
+    snprintf(text, sizeof text, "%" PRId32 " %" PRId64 " %.*s", m->partition, m->offset,
+             (int)min_i64((int64_t)size, 400), why);
+    inlet_notice(s, NOTICE_UNREADABLE, m->err, text);
+}
+
 static void report_error(inlet_t *s, const rd_kafka_message_t *m) {
+    if (is_unreadable(m)) {
+        report_unreadable(s, m);
+        return;
+    }
     inlet_notice(s, NOTICE_ERROR, m->err, rdk.err2str(m->err));
     s->report.next_lag_ns = 0; /* what can be read is counted before it is told that something cannot */
 }

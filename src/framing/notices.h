@@ -18,7 +18,8 @@ typedef enum {
     NOTICE_ERROR,         /* a client error; code is librdkafka's */
     NOTICE_OVERSIZE_LINE, /* a line over the limit was dropped; code is the limit */
     NOTICE_UNPRODUCIBLE,  /* a record the broker refuses for good was dropped; code is librdkafka's */
-    NOTICE_LAST_IN_NUMBERS = NOTICE_UNPRODUCIBLE,
+    NOTICE_UNREADABLE, /* a batch cannot be taken apart; code is librdkafka's, text its partition, offset and words */
+    NOTICE_LAST_IN_NUMBERS = NOTICE_UNREADABLE,
     NOTICE_FATAL,        /* the client is of no use any more */
     NOTICE_ASSIGNED,     /* code partitions were assigned */
     NOTICE_PLACED,       /* code partitions are read now, after an error that kept them from it */

@@ -62,7 +62,7 @@ cdef extern from "progress.h" nogil:
         keys_t keys
 
 # Names of notice kinds, in the order of notices.h.
-NOTICE_KINDS = ("log", "error", "oversize-line", "unproducible", "fatal", "assigned", "placed", "revoked",
+NOTICE_KINDS = ("log", "error", "oversize-line", "unproducible", "unreadable", "fatal", "assigned", "placed", "revoked",
                 "stdin-broken", "stdin-closed", "stdout-ended", "protocol", "echo-owed", "aborted", "replaced",
                 "cleared", "not-alone", "letter-refused", "survived-suspect", "survived-poison", "closed")
 

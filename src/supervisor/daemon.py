@@ -300,6 +300,7 @@ class Daemon:
             unsignallable_for_s=_since(calculator.unsignallable_since_s, now_s),
             hints=self._hints.at(now_s),
             throttled=relay.throttled(),
+            unreadable=relay.unreadable(),
             oversize_ago_s=self._oversize_rise.ago_s(outlet.get("lines_oversize", 0), now_s),
             unproducible_ago_s=self._unproducible_rise.ago_s(outlet.get("lines_unproducible", 0), now_s),
         )

@@ -18,6 +18,7 @@ from supervisor.remedies import GENERAL
 from supervisor.route import Route
 from supervisor.states import CalculatorState, DaemonState, RegistrationState, RelayState, RouteState
 from supervisor.throttling import Throttled
+from supervisor.unreadable import Unreadable
 
 PASSING: Final = "passing"
 WARNING: Final = "warning"
@@ -31,6 +32,7 @@ SETTLED_S: Final = 5.0
 """A member that has been without a partition for so long gets none in the rebalance that goes on: it may still be given
 one when another member has given it up, which takes one heartbeat of that, 3 s."""
 
+_PARTITIONS_NAMED: Final = 3  # of those that cannot be read
 _QUOTED_CHARACTERS: Final = 200  # of a STDERR line or an error, in a sentence
 
 
@@ -133,6 +135,8 @@ class Facts:
     hints: tuple[Hint, ...] = ()
     throttled: tuple[Throttled, ...] = ()
     """The Kafka clients that brokers slow down because of a quota."""
+    unreadable: tuple[Unreadable, ...] = ()
+    """The partitions that stop at a batch that cannot be read."""
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -209,6 +213,7 @@ def _supervisor_problems(facts: Facts) -> Iterator[CheckReport]:
     yield from _loop_problems(facts)
     yield from _agent_problems(facts)
     yield from _kafka_problems(facts)
+    yield from _unreadable_problems(facts)
     yield from _quota_problems(facts)
     yield from _dead_letter_problems(facts)
     yield from _dropped(facts)
@@ -339,6 +344,19 @@ def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
             "a transaction that is not over, of an instance that was killed or of another program under the group's "
             "name, or the group's coordinator does not answer; look at the brokers",
         )
+
+
+def _unreadable_problems(facts: Facts) -> Iterator[CheckReport]:
+    topic = facts.route.incoming_stream if facts.route is not None else None
+    for found in facts.unreadable[:_PARTITIONS_NAMED]:
+        yield CheckReport(
+            CRITICAL,
+            f"partition {found.partition} of incoming stream '{topic}' cannot be read from offset {found.offset} on "
+            f"{_since(facts, found.for_s)}: {shown(found.why)}; the other partitions are read; {found.remedy}",
+        )
+    if len(facts.unreadable) > _PARTITIONS_NAMED:
+        further = _count(len(facts.unreadable) - _PARTITIONS_NAMED, "further partition")
+        yield CheckReport(CRITICAL, f"{further} cannot be read either; the log names them")
 
 
 def _output_stuck(facts: Facts) -> bool:

@@ -49,6 +49,7 @@ from supervisor.states import RELAY, Lifecycle, RelayState
 from supervisor.stream import DESTROY_DEADLINE_S, StreamEnd
 from supervisor.throttling import Throttled, Throttling
 from supervisor.trouble import Trouble
+from supervisor.unreadable import Unreadable, UnreadableBatches
 
 log = structlog.get_logger("supervisor.relay")
 
@@ -120,6 +121,7 @@ class Relay:
         self.incoming: StreamEnd | None = None
         """Of the records, while there are any."""
         self._rebalances = Rebalances("")
+        self._unreadable = UnreadableBatches("")
         self._closing: set[asyncio.Task[bool]] = set()  # ends that were replaced
         self._changing = asyncio.Lock()  # of routes and inlets: one change at a time
         self._consumer_renewal = ConsumerRenewal(self._make_consumer_anew)
@@ -280,9 +282,11 @@ class Relay:
             self._fail_run(f"it neither read nor printed for CALCULATOR_TIMEOUT, {timeout_s:g} s")
 
     def look_at_partitions(self) -> None:
-        """Log what a rebalance did; call it now and then."""
+        """Log what a rebalance did, and which partitions are read again; call it now and then."""
         if self._inlet is not None:
-            self._rebalances.look(self._inlet.lag().keys(), self._inlet.snapshot()["assigned_partitions"])
+            lag = self._inlet.lag()
+            self._unreadable.look(lag, time.monotonic())
+            self._rebalances.look(lag.keys(), self._inlet.snapshot()["assigned_partitions"])
 
     def look_at_quotas(self) -> None:
         """Log which client brokers slow down; call it now and then."""
@@ -396,6 +400,7 @@ class Relay:
     def _begin_inlet(self, inlet: Inlet, route: Route | None) -> None:
         self._inlet = inlet
         self._rebalances = Rebalances(incoming_of(route) or "")
+        self._unreadable = UnreadableBatches(incoming_of(route) or "")
         self._judge_poison()
         inlet.pause(route is not None and route.paused)
         if not self._joins:
@@ -723,17 +728,21 @@ class Relay:
         found = (self._producer_throttling.at(now_s), self._consumer_throttling.at(now_s))
         return tuple(throttled for throttled in found if throttled is not None)
 
+    def unreadable(self) -> tuple[Unreadable, ...]:
+        """The partitions that stop at a batch that cannot be read."""
+        return self._unreadable.at(time.monotonic()) if self._inlet is not None else ()
+
     def lag(self) -> Mapping[int, tuple[int, int]]:
         """Of each partition: (acknowledged offset, high watermark), negative where not known."""
         return self._inlet.lag() if self._inlet is not None else {}
 
     def _on_inlet_notice(self, kind: str, code: int, text: str) -> None:
-        if kind == "assigned":
-            log.debug("partitions assigned", topic=text, partitions=code)
+        if kind in ("assigned", "revoked"):
+            event = "partitions assigned" if kind == "assigned" else "partitions given up"
+            log.debug(event, topic=text, partitions=code)
             self._rebalances.notice()
-        elif kind == "revoked":
-            log.debug("partitions given up", topic=text, partitions=code)
-            self._rebalances.notice()
+        elif kind == "unreadable":
+            self._unreadable.notice(code, text, time.monotonic())
         elif kind == "protocol":
             log.error("the Calculator broke the rule of ACK_MODE=line, one line out for each line in", why=text)
             if self._run is not None and not self._run_exited:  # else it is over, and the next has done nothing yet
