@@ -267,6 +267,7 @@ def test_tokens_of_an_endpoint_are_renewed_and_its_end_is_survived(
         flow.trouble("token", deadline_s=60)
         began_s = time.monotonic()
         assert process.terminate() == 0
-        assert time.monotonic() - began_s < 8
+        # A client that waits for a token is left behind, so the bound is the one for brokers that do not answer.
+        assert time.monotonic() - began_s < 10, "SHUTDOWN_GRACEPERIOD, the flush deadline, 2 s for what lets go late"
         assert endpoint.tokens == asked
     assert secret not in process.log_text()
