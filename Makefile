@@ -31,9 +31,12 @@ env: $(VENV)/tested.stamp ## .cache/venv with the wheel and all that tests and l
 demo: $(VENV)/installed.stamp ## the whole system on a mock cluster, in under a minute, nothing else needed
 	$(BIN)/python -m supervisor demo
 
+# Most tests wait for something most of the time. Each of the two has a broker and an agent of its own, and a file's tests
+# stay together, because some share a service.
+SIDE_BY_SIDE = $(BIN)/python -m pytest -n 2 --dist loadfile
 .PHONY: test
 test: services env ## lint and every test, on the installed wheel with a real Kafka and a real Consul
-	@status=0; $(MAKE) lint || status=$$?; echo "$(BIN)/python -m pytest"; $(BIN)/python -m pytest || status=$$?; exit $$status
+	@status=0; $(MAKE) lint || status=$$?; echo "$(SIDE_BY_SIDE)"; $(SIDE_BY_SIDE) || status=$$?; exit $$status
 
 .PHONY: unit
 unit: env ## tests/unit alone: pure, in seconds
