@@ -99,6 +99,8 @@ def supervisor_of(python: str, place: Place, command: Sequence[str] = ("cat",), 
     stack.callback(manager.decommission)
     process.start()
     process.wait_started()
+    # What a start costs, Consul's client among it, is not the flow's.
+    process.wait_status(lambda status: status["registration"] == "registered", "registered in Consul")
 
     def release() -> None:
         manager.route(place.incoming, place.outgoing)
