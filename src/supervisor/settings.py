@@ -518,12 +518,15 @@ class _Given(NamedTuple):
     text: str
 
 
-def variables() -> Iterator[tuple[str, Variable]]:
-    """Yield each field that the environment can set, with its description."""
-    for field, info in Settings.model_fields.items():
-        for note in info.metadata:
-            if isinstance(note, Variable):
-                yield field, note
+@cache  # the checks look at them twice a second
+def variables() -> tuple[tuple[str, Variable], ...]:
+    """Return each field that the environment can set, with its description."""
+    return tuple(
+        (field, note)
+        for field, info in Settings.model_fields.items()
+        for note in info.metadata
+        if isinstance(note, Variable)
+    )
 
 
 def variable_name(field: str) -> str:
