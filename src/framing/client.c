@@ -1,11 +1,16 @@
 #define _GNU_SOURCE /* strdup */
 #include "client.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PROPERTIES_STEP 32 /* room is made for so many at once */
+#include "wake.h"
+
+#define SYSLOG_WARNING 4
+#define LOST_AFTER_US 4000000 /* a client that wants a broker tries one within a second */
+#define PROPERTIES_STEP 32    /* room is made for so many at once */
 
 /* What librdkafka writes into our eventfd when a queue fills: it keeps the pointer. */
 static const uint64_t QUEUE_EVENT = 1;
@@ -42,6 +47,21 @@ static int brokers_up(const char *statistics) {
     return up;
 }
 
+/* Whether they show no broker that is connected or tried: each has been put aside for a while, or there is none. */
+static bool has_lost_brokers(const char *statistics) {
+    static const char LEARNED[] = "learned\"", CONFIGURED[] = "configured\"", INIT[] = "INIT\"";
+    for (const char *at = statistics; (at = strstr(at, "\"source\":\"")) != NULL;) {
+        at += sizeof "\"source\":\"" - 1;
+        if (strncmp(at, LEARNED, sizeof LEARNED - 1) != 0 && strncmp(at, CONFIGURED, sizeof CONFIGURED - 1) != 0)
+            continue; /* it stands for a coordinator */
+        const char *state = strstr(at, "\"state\":\""), *age = strstr(at, "\"stateage\":");
+        if (state == NULL || age == NULL || strncmp(state + 9, INIT, sizeof INIT - 1) != 0 ||
+            strtoll(age + 11, NULL, 10) < LOST_AFTER_US)
+            return false;
+    }
+    return true;
+}
+
 /* Whether they show a consumer whose coordinator is known and connected, and whose membership is settled. */
 static int group_steady(const char *statistics) {
     const char *group = strstr(statistics, "\"cgrp\":");
@@ -72,8 +92,14 @@ static void on_error(rd_kafka_t *rk, int error, const char *reason, void *opaque
 
 static int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque) {
     client_t *client = opaque;
-    (void)rk;
     (void)size;
+    /* A cluster that comes back from a standstill has no broker for a moment, and says so. librdkafka 2.16 gives up those that
+     * it knew then, and has none to ask for others. */
+    if (client->bootstrap != NULL && has_lost_brokers(json)) {
+        rdk.brokers_add(rk, client->bootstrap);
+        notice_post(&client->notices, NOTICE_LOG, SYSLOG_WARNING,
+                    "the cluster had no broker for a moment: bootstrap.servers are asked again");
+    }
     client->brokers_up = brokers_up(json);
     client->group_steady = group_steady(json);
     return 0; /* librdkafka frees it */
@@ -95,6 +121,18 @@ static void on_throttle(rd_kafka_t *rk, const char *name, int32_t broker, int ms
     client_throttled(opaque, broker, ms);
 }
 
+/* For as long as `client` lives, which may be longer than a client of librdkafka. */
+static void keep_bootstrap(client_t *client, const properties_t *p) {
+    for (size_t i = 0; i < p->count && client->bootstrap == NULL; i++)
+        if (strcmp(p->strings[2 * i], "bootstrap.servers") == 0)
+            client->bootstrap = strdup(p->strings[2 * i + 1]);
+}
+
+void client_free(client_t *client) {
+    free(client->bootstrap);
+    close_if_open(client->notices.wake_fd);
+}
+
 rd_kafka_t *client_new(int kind, const properties_t *p, client_t *opaque, const client_callbacks_t *callbacks,
                        char *why, size_t why_size) {
     rd_kafka_conf_t *conf = rdk.conf_new();
@@ -114,6 +152,7 @@ rd_kafka_t *client_new(int kind, const properties_t *p, client_t *opaque, const 
         rdk.conf_set_rebalance_cb(conf, callbacks->on_rebalance);
     if (callbacks->on_commit != NULL)
         rdk.conf_set_offset_commit_cb(conf, callbacks->on_commit);
+    keep_bootstrap(opaque, p);
     rd_kafka_t *rk = rdk.new(kind, conf, why, why_size);
     if (rk == NULL)
         rdk.conf_destroy(conf);

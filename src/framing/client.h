@@ -18,6 +18,7 @@ typedef struct {
     client_throttle_t throttle;
     int brokers_up;   /* as the last statistics said; -1 before the first */
     int group_steady; /* likewise; a consumer alone has a group */
+    char *bootstrap;  /* its bootstrap.servers, for a client that has forgotten every broker */
 } client_t;
 
 /* librdkafka properties: copies, so that a next client can be made when those who gave them are gone. */
@@ -44,6 +45,9 @@ typedef struct {
  * whose first member is its client_t. */
 rd_kafka_t *client_new(int kind, const properties_t *p, client_t *opaque, const client_callbacks_t *callbacks,
                        char *why, size_t why_size);
+
+/* What it has of its own, when no client uses it any more. */
+void client_free(client_t *client);
 
 /* Have librdkafka write to this descriptor when something comes into the queue. */
 void client_wakes(rd_kafka_queue_t *queue, int wake_fd);

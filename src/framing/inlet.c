@@ -170,7 +170,7 @@ void inlet_free(inlet_t *s) {
     close_if_open(s->writer.fd);
     close_if_open(s->writer.leftover_fd);
     close_if_open(s->wake_fd);
-    close_if_open(s->client.notices.wake_fd);
+    client_free(&s->client);
     free(s);
     live_add(LIVE_objects, -1);
 }

@@ -204,7 +204,7 @@ static void free_outlet(outlet_t *s) {
     progress_detach(&s->progress);
     close_if_open(s->wake_fd);
     close_if_open(s->sleep.reports_fd);
-    close_if_open(s->client.notices.wake_fd);
+    client_free(&s->client);
     free(s);
     live_add(LIVE_objects, -1);
 }
