@@ -36,7 +36,8 @@ IDLE: Final = "idle"
 WANTED_RATIO: Final = 1.2
 WANTED_IDLE: Final = 0.01  # of a core
 SLEEPERS: Final = 2000
-_LINE: Final = b"x" * 100
+# kcat 1.7.1 produces nothing before it has read 1,024 bytes: with lines of 100 B ten go together, 95 ms late at 100/s.
+_LINE: Final = b"x" * 1100
 _WARM_UP_S: Final = 5.0
 _TICK_S: Final = 0.001
 # Each line goes on at once (-u) and is produced after linger.ms=5: as the Supervisor has it.
