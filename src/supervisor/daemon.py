@@ -32,10 +32,10 @@ from supervisor.relay import Relay
 from supervisor.remedies import GENERAL
 from supervisor.resync import Resync
 from supervisor.route import Route
+from supervisor.sampler import Look, Sampler
 from supervisor.settings import SECRET_VARIABLES, Settings
 from supervisor.signal_names import signal_name
 from supervisor.signals import Receiver
-from supervisor.standstill import LastRise, Standstill
 from supervisor.states import DAEMON, DaemonState, Lifecycle
 from supervisor.stderr_tail import KEPT_LINES, StderrTail
 
@@ -72,19 +72,16 @@ class Daemon:
             stop_signals=settings.stop_signals,
             takes_input=self._relay.takes_input,
         )
-        self._stdin_standstill = Standstill()
-        self._output_standstill = Standstill()
-        self._unassigned = Standstill()
-        self._unplaced = Standstill()
-        self._stdin_broken = Standstill()
-        self._echo_owed = Standstill()
-        self._oversize_rise = LastRise()
-        self._unproducible_rise = LastRise()
+        self._sampler = Sampler()
         self._hints = Hints()
         self._agent = ConsulAgent(settings)
         self._resync = Resync(self._agent, settings, self._adopt, self._relay.restart_run)
         self._registration = Registration(self._agent, settings, self._reports, instance=instance)
-        self._http = StatusServer(settings.http_host, settings.http_port, self.facts) if settings.http_port else None
+        self._http = (
+            StatusServer(settings.http_host, settings.http_port, self.facts, points=self._sampler.points)
+            if settings.http_port
+            else None
+        )
 
     async def run(self) -> int:
         """Until a signal of STOP_SIGNALS; raise SupervisorError when it cannot start."""
@@ -124,6 +121,7 @@ class Daemon:
                     ("resync", self._resync.run()),
                     ("registration", self._registration.run()),
                     ("health", self._announce()),
+                    ("sampler", self._sample()),
                 )
             ]
             self.lifecycle.change(DaemonState.RUNNING, "all parts started")
@@ -222,6 +220,19 @@ class Daemon:
                 self._registration.poke()
             await asyncio.sleep(HEALTH_INTERVAL_S)
 
+    async def _sample(self) -> None:
+        """Goes on while the Supervisor stops, as its page does."""
+        while True:
+            self._look()
+            await asyncio.sleep(HEALTH_INTERVAL_S)
+
+    def _look(self) -> None:
+        relay = self._relay
+        known = [high - done for done, high in relay.lag().values() if done >= 0 and high >= 0]
+        lag = sum(max(0, behind) for behind in known) if known else None
+        look = Look(relay.inlet_counters(), relay.outlet_counters(), lag, relay.waits_to_join)
+        self._sampler.look(look, time.monotonic())
+
     def _reports(self) -> tuple[CheckReport, CheckReport]:
         """Return what goes to Consul: that it could not be told is not true any more once it is told."""
         facts = dataclasses.replace(self.facts(), registration_error=None)
@@ -272,12 +283,6 @@ class Daemon:
             registration_error_for_s=_since(self._registration.error_since_s, now_s),
             consumer_error_for_s=_since(incoming.error_since_s if incoming else None, now_s),
             producer_error_for_s=_since(outgoing.error_since_s, now_s),
-            stdin_stuck_for_s=self._stdin_standstill.for_s(
-                inlet.get("bytes_written", 0), now_s, full=inlet.get("stdin_full", 0) > 0
-            ),
-            output_stuck_for_s=self._output_standstill.for_s(
-                outlet.get("lines_delivered", 0), now_s, full=outlet.get("output_full", 0) > 0
-            ),
             poison=poison.what if poison else None,
             poison_for_s=_since(poison.since_s if poison else None, now_s),
             dead_letter_stream=relay.dead_letter_stream,
@@ -285,12 +290,6 @@ class Daemon:
             dead_letter_error_for_s=_since(letters.since_s if letters else None, now_s),
             settings=relay.settings_in_force,
             waits_to_join=relay.waits_to_join,
-            unassigned_for_s=self._unassigned.for_s(
-                0, now_s, full=inlet.get("assigned_partitions") == 0 and not relay.waits_to_join
-            ),
-            unplaced_for_s=self._unplaced.for_s(0, now_s, full=inlet.get("unplaced_partitions", 0) > 0),
-            stdin_broken_for_s=self._stdin_broken.for_s(0, now_s, full=inlet.get("stdin_broken", 0) > 0),
-            echo_owed_for_s=self._echo_owed.for_s(0, now_s, full=inlet.get("echo_owed", 0) > 0),
             log_lines_dropped=logs.dropped_lines(),
             http_error=self._http.error if self._http is not None else None,
             http_error_for_s=_since(self._http.error_since_s if self._http is not None else None, now_s),
@@ -301,8 +300,9 @@ class Daemon:
             hints=self._hints.at(now_s),
             throttled=relay.throttled(),
             unreadable=relay.unreadable(),
-            oversize_ago_s=self._oversize_rise.ago_s(outlet.get("lines_oversize", 0), now_s),
-            unproducible_ago_s=self._unproducible_rise.ago_s(outlet.get("lines_unproducible", 0), now_s),
+            max_in_flight_records=self._settings.max_in_flight_records,
+            max_in_flight_bytes=self._settings.max_in_flight_bytes,
+            **self._sampler.standing(now_s),
         )
 
 

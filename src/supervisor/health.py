@@ -6,6 +6,7 @@ that is known. Times are absolute: Consul's catalogue may show a check's output 
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,31 @@ class CheckReport:
 
     status: str
     output: str
+
+
+class Subject(enum.Enum):
+    """What a trouble is about."""
+
+    SUPERVISOR = "supervisor"
+    ROUTE = "route"
+    LOOP = "loop"
+    CONSUL = "consul"
+    KAFKA = "kafka"
+    UNREADABLE = "unreadable"
+    QUOTA = "quota"
+    DEAD_LETTERS = "dead letters"
+    DROPPED = "dropped"
+    HTTP = "http"
+    CALCULATOR = "calculator"
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A sentence of a check that is a warning or critical."""
+
+    about: Subject
+    status: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -137,6 +163,12 @@ class Facts:
     """The Kafka clients that brokers slow down because of a quota."""
     unreadable: tuple[Unreadable, ...] = ()
     """The partitions that stop at a batch that cannot be read."""
+    progress_ago_s: float | None = None
+    """Since a record was last seen to be taken or acknowledged, or a line to be delivered; None if none ever was."""
+    oldest_in_flight_s: float | None = None
+    """How long the oldest record in flight has been so, to half a second; None if none is in flight."""
+    max_in_flight_records: int = 0
+    max_in_flight_bytes: int = 0
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -204,19 +236,44 @@ def describe_route(route: Route) -> str:
     return f"version {route.version}, '{route.incoming_stream}' to '{route.outgoing_stream}'"
 
 
+def troubles(facts: Facts) -> list[Trouble]:
+    """Return each sentence of both checks that is no good news, with what it is about."""
+    supervisor = [Trouble(about, report.status, _sentence(report.output)) for about, report in _by_subject(facts)]
+    status, output = _calculator(facts)
+    reports = [CheckReport(status, output), *_further(facts)]
+    calculator = [Trouble(Subject.CALCULATOR, report.status, _sentence(report.output)) for report in reports]
+    return [trouble for trouble in (*supervisor, *calculator) if trouble.status != PASSING]
+
+
+def _by_subject(facts: Facts) -> Iterator[tuple[Subject, CheckReport]]:
+    for subject, reports in (
+        (Subject.SUPERVISOR, _lifecycle_problems(facts)),
+        (Subject.ROUTE, _route_problems(facts)),
+        (Subject.LOOP, _loop_problems(facts)),
+        (Subject.CONSUL, _agent_problems(facts)),
+        (Subject.KAFKA, _kafka_problems(facts)),
+        (Subject.UNREADABLE, _unreadable_problems(facts)),
+        (Subject.QUOTA, _quota_problems(facts)),
+        (Subject.DEAD_LETTERS, _dead_letter_problems(facts)),
+        (Subject.DROPPED, _dropped(facts)),
+        (Subject.HTTP, _http_problems(facts)),
+    ):
+        for report in reports:
+            yield subject, report
+
+
 def _supervisor_problems(facts: Facts) -> Iterator[CheckReport]:
+    return (report for _, report in _by_subject(facts))
+
+
+def _lifecycle_problems(facts: Facts) -> Iterator[CheckReport]:
     if facts.daemon is DaemonState.STARTING:
         yield CheckReport(WARNING, "the Supervisor is starting")
     elif facts.daemon is not DaemonState.RUNNING:
         yield CheckReport(WARNING, "the Supervisor is stopping and takes no more records")
-    yield from _route_problems(facts)
-    yield from _loop_problems(facts)
-    yield from _agent_problems(facts)
-    yield from _kafka_problems(facts)
-    yield from _unreadable_problems(facts)
-    yield from _quota_problems(facts)
-    yield from _dead_letter_problems(facts)
-    yield from _dropped(facts)
+
+
+def _http_problems(facts: Facts) -> Iterator[CheckReport]:
     if facts.http_error is not None:
         yield CheckReport(
             WARNING,
@@ -299,7 +356,7 @@ def _kafka_problems(facts: Facts) -> Iterator[CheckReport]:
             CRITICAL,
             f"{where}{since}: {shown(facts.producer_error, 400)}; lines wait; {facts.producer_remedy}",
         )
-    elif _output_stuck(facts):
+    elif output_stuck(facts):
         where = f"outgoing stream '{route.outgoing_stream}'" if route and route.outgoing_stream else "Kafka"
         yield CheckReport(
             WARNING,
@@ -359,7 +416,7 @@ def _unreadable_problems(facts: Facts) -> Iterator[CheckReport]:
         yield CheckReport(CRITICAL, f"{further} cannot be read either; the log names them")
 
 
-def _output_stuck(facts: Facts) -> bool:
+def output_stuck(facts: Facts) -> bool:
     """Whether lines wait and no other sentence says why."""
     throttled = any(throttled.client == "producer" for throttled in facts.throttled)
     return facts.output_stuck_for_s is not None and facts.output_stuck_for_s > PATIENCE_S and not throttled

@@ -12,7 +12,7 @@ import dataclasses
 import enum
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
@@ -20,8 +20,10 @@ from typing import Any, Final
 import structlog
 
 from supervisor import metrics, status_page
+from supervisor.condition import condition
 from supervisor.errors import SupervisorError
 from supervisor.health import Facts, calculator_check, held_up, ready, supervisor_check
+from supervisor.sampler import Point
 
 log = structlog.get_logger("supervisor.http")
 
@@ -86,8 +88,18 @@ class _Connection:
     task: asyncio.Task[None] | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """What the pages are made of, asked for when one needs it."""
+
+    facts: Callable[[], Facts]
+    points: Callable[[], Sequence[Point]]
+
+
 class StatusServer:
     """Serves facts. ``facts`` is called for each request that needs them, on the loop.
+
+    ``points`` are the last ten minutes.
 
     ``port`` is the port listened on; given as 0, ``start`` chooses a free one. ``head_deadline_s`` bounds the time a
     client may take for its request, ``answer_deadline_s`` for taking the answer. ``error`` is why it does not listen,
@@ -100,12 +112,13 @@ class StatusServer:
         port: int,
         facts: Callable[[], Facts],
         *,
+        points: Callable[[], Sequence[Point]] = tuple,
         head_deadline_s: float = HEAD_DEADLINE_S,
         answer_deadline_s: float = ANSWER_DEADLINE_S,
     ) -> None:
         self.port = port
         self._host = host
-        self._facts = facts
+        self._sources = Sources(facts, points)
         self._head_deadline_s = head_deadline_s
         self._answer_deadline_s = answer_deadline_s
         self.error: str | None = None
@@ -217,7 +230,7 @@ class StatusServer:
         if method not in (b"GET", b"HEAD"):
             return Answer(HTTPStatus.METHOD_NOT_ALLOWED, "GET and HEAD only\n", allow="GET, HEAD")
         try:
-            return page(self._facts)
+            return page(self._sources)
         except Exception:  # a page that fails must not take the server with it
             log.exception("a status page could not be made", path=path.decode("ascii", "replace"))
             return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the page could not be made; the log says why\n")
@@ -237,7 +250,14 @@ def status(facts: Facts) -> dict[str, Any]:
         for partition, (done, high) in facts.lag.items()
     }
     told["settings"] = {key: {"value": value, "source": source} for key, (value, source) in facts.settings.items()}
+    now = condition(facts)
     return {
+        "state": {
+            "word": now.word.value,
+            "status": now.status,
+            "cause": now.cause,
+            "place": now.place.value if now.place else None,
+        },
         "ready": is_ready,
         "readiness": why,
         "held_up": held_up(facts),
@@ -261,29 +281,29 @@ def _plain(value: object) -> object:
     return value
 
 
-def _live(_facts: Callable[[], Facts]) -> Answer:
+def _live(_sources: Sources) -> Answer:
     return Answer(HTTPStatus.OK, "The event loop runs.\n")
 
 
-def _ready(facts: Callable[[], Facts]) -> Answer:
-    is_ready, why = ready(facts())
+def _ready(sources: Sources) -> Answer:
+    is_ready, why = ready(sources.facts())
     return Answer(HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE, why + "\n")
 
 
-def _metrics(facts: Callable[[], Facts]) -> Answer:
-    return Answer(HTTPStatus.OK, metrics.render(facts()), metrics.CONTENT_TYPE)
+def _metrics(sources: Sources) -> Answer:
+    return Answer(HTTPStatus.OK, metrics.render(sources.facts()), metrics.CONTENT_TYPE)
 
 
-def _status(facts: Callable[[], Facts]) -> Answer:
-    body = json.dumps(status(facts()), indent=2, default=str) + "\n"
+def _status(sources: Sources) -> Answer:
+    body = json.dumps(status(sources.facts()), indent=2, default=str) + "\n"
     return Answer(HTTPStatus.OK, body, "application/json")
 
 
-def _page(facts: Callable[[], Facts]) -> Answer:
-    return Answer(HTTPStatus.OK, status_page.render(facts()), "text/html; charset=utf-8")
+def _page(sources: Sources) -> Answer:
+    return Answer(HTTPStatus.OK, status_page.render(sources.facts(), sources.points()), "text/html; charset=utf-8")
 
 
-_PAGES: Final[Mapping[bytes, Callable[[Callable[[], Facts]], Answer]]] = {
+_PAGES: Final[Mapping[bytes, Callable[[Sources], Answer]]] = {
     b"/": _page,
     b"/health/live": _live,
     b"/health/ready": _ready,

@@ -12,14 +12,20 @@ class Standstill:
 
     def for_s(self, moved: int, now_s: float, *, full: bool) -> float | None:
         """Return how long it has been full without moving; None while it is not full or moves."""
+        self.look(moved, now_s, full=full)
+        return self.at(now_s)
+
+    def look(self, moved: int, now_s: float, *, full: bool) -> None:
+        """Take a look; what is remembered changes by this alone."""
         if not full:
             self._moved = None
         elif moved != self._moved:
             self._moved = moved
             self._since_s = now_s
-        elif now_s > self._since_s:
-            return now_s - self._since_s
-        return None
+
+    def at(self, now_s: float) -> float | None:
+        """Return the same as the last look found it; nothing is changed by it."""
+        return now_s - self._since_s if self._moved is not None and now_s > self._since_s else None
 
 
 class LastRise:
@@ -31,7 +37,15 @@ class LastRise:
 
     def ago_s(self, count: int, now_s: float) -> float | None:
         """Return how long ago it rose; None if it never did."""
+        self.look(count, now_s)
+        return self.at(now_s)
+
+    def look(self, count: int, now_s: float) -> None:
+        """Take a look; a counter that fell, as that of a new stream does, counts on from where it is."""
         if count > self._count:
-            self._count = count
             self._at_s = now_s
+        self._count = count
+
+    def at(self, now_s: float) -> float | None:
+        """Return the same as the last look found it; nothing is changed by it."""
         return None if self._at_s is None else now_s - self._at_s

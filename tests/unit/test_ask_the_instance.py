@@ -202,7 +202,7 @@ def test_status_is_the_instances_own_json_or_a_screen_of_it() -> None:
     assert verbatim.returncode == shown.returncode == 0
     assert verbatim.stdout == json.dumps(status(told), indent=2, default=str) + "\n"
     lines = shown.stdout.splitlines()
-    assert lines[0] == "wsp-7: critical, not ready: the Calculator is in a crash loop"
+    assert lines[0] == "wsp-7: crash loop, critical, not ready"
     assert lines[2].startswith("CRITICAL  calculator: The Calculator has been in a crash loop since")
     assert lines[3].startswith("PASSING   supervisor:")
     assert sum("crash loop since" in line for line in lines) == 1
@@ -215,6 +215,6 @@ def test_status_is_the_instances_own_json_or_a_screen_of_it() -> None:
 def test_a_workspace_without_a_route_has_a_screen_too() -> None:
     """Nothing comes in; what is missing is said once."""
     shown = screen(json.loads(json.dumps(status(NOT_ROUTED), default=str)))
-    assert shown.splitlines()[0] == "wsp-7: warning, not ready"
+    assert shown.splitlines()[0] == "wsp-7: waiting for a route, warning, not ready"
     assert shown.count("does not exist in Consul KV") == 1
     assert "\nIn:" not in shown

@@ -58,11 +58,8 @@ def _head(status: Status) -> Iterator[str]:
     """One line that says how it is, then what the checks say, the worst first."""
     checks = sorted(status["checks"].items(), key=lambda named: -_SEVERITY.index(named[1]["status"]))
     worst = checks[0][1]["status"]
-    state = status.get("state")
-    word = state["word"] if isinstance(state, dict) and "word" in state else state
-    well = f"{word}, " if isinstance(word, str) else ""
-    why = f": {status['held_up']}" if status["held_up"] else ""
-    yield f"{status['node_id']}: {well}{worst}, {'ready' if status['ready'] else 'not ready'}{why}"
+    word, is_ready = status["state"]["word"], "ready" if status["ready"] else "not ready"
+    yield f"{status['node_id']}: {word}, {worst}, {is_ready}"
     yield ""
     for name, report in checks:
         yield f"{report['status'].upper():9} {name}: {report['output']}"
