@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from supervisor.condition import Word, condition
 from supervisor.health import CRITICAL, PASSING, WARNING, Facts, calculator_check, ready, supervisor_check
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -21,41 +22,87 @@ Sample = tuple[Labels, float]
 
 
 class _Counted(NamedTuple):
-    """A native counter: its key in the snapshot, its metric, what it means. ``per``: divided by this."""
+    """A native counter: its key in the snapshot, its metric, what it means. ``per``: divided by this.
+
+    ``by_topic``: it is about the topic of its side, and has that as a label.
+    """
 
     key: str
     name: str
     meaning: str
     per: int = 1
+    by_topic: bool = False
 
 
 _NS: Final = 1_000_000_000
 
 _INLET: Final = (
-    _Counted("records_read", "supervisor_records_read_total", "Records taken from the incoming topic."),
-    _Counted("bytes_read", "supervisor_records_read_bytes_total", "Bytes of values taken from the incoming topic."),
-    _Counted("tombstones", "supervisor_tombstones_total", "Records without a value, which make no line."),
+    _Counted("records_read", "supervisor_records_read_total", "Records taken from the incoming topic.", by_topic=True),
+    _Counted(
+        "bytes_read",
+        "supervisor_records_read_bytes_total",
+        "Bytes of values taken from the incoming topic.",
+        by_topic=True,
+    ),
+    _Counted(
+        "tombstones", "supervisor_tombstones_total", "Records without a value, which make no line.", by_topic=True
+    ),
     _Counted("lines_written", "supervisor_lines_written_total", "Lines written to the Calculator, repeats included."),
     _Counted("bytes_written", "supervisor_lines_written_bytes_total", "Bytes written to the Calculator's STDIN."),
-    _Counted("acknowledged", "supervisor_records_acknowledged_total", "Records whose work is done and delivered."),
+    _Counted(
+        "acknowledged",
+        "supervisor_records_acknowledged_total",
+        "Records whose work is done and delivered.",
+        by_topic=True,
+    ),
     _Counted("replayed", "supervisor_replayed_records_total", "Records written again after a Calculator ended."),
     _Counted("stdin_full_ns", "supervisor_stdin_full_seconds_total", "Time the Calculator's STDIN was full.", _NS),
-    _Counted("in_flight_records", "supervisor_in_flight_records", "Records taken and not acknowledged."),
-    _Counted("in_flight_bytes", "supervisor_in_flight_bytes", "Bytes of the records taken and not acknowledged."),
+    _Counted("in_flight_records", "supervisor_in_flight_records", "Records taken and not acknowledged.", by_topic=True),
+    _Counted(
+        "in_flight_bytes",
+        "supervisor_in_flight_bytes",
+        "Bytes of the records taken and not acknowledged.",
+        by_topic=True,
+    ),
     _Counted(
         "unanswered", "supervisor_unanswered_records", "Records written that the Calculator has not come back after."
     ),
     _Counted("unacknowledged", "supervisor_unacknowledged_records", "Records written and not acknowledged."),
-    _Counted("assigned_partitions", "supervisor_assigned_partitions", "Partitions of the incoming topic owned now."),
+    _Counted(
+        "protocol_violations",
+        "supervisor_protocol_violations_total",
+        "Answers of the Calculator that break the rule of ACK_MODE.",
+    ),
+    _Counted(
+        "dead_in_flight", "supervisor_waiting_dead_letters", "Records set aside whose dead letter is not delivered."
+    ),
+    _Counted(
+        "assigned_partitions",
+        "supervisor_assigned_partitions",
+        "Partitions of the incoming topic owned now.",
+        by_topic=True,
+    ),
 )
 _OUTLET: Final = (
     _Counted("lines_read", "supervisor_lines_read_total", "Lines read from the Calculator's STDOUT."),
     _Counted("bytes_read", "supervisor_lines_read_bytes_total", "Bytes read from the Calculator's STDOUT."),
-    _Counted("lines_delivered", "supervisor_lines_delivered_total", "Lines delivered to the outgoing topic."),
-    _Counted("bytes_produced", "supervisor_produced_bytes_total", "Bytes of dataframes handed to the Kafka client."),
+    _Counted(
+        "lines_delivered", "supervisor_lines_delivered_total", "Lines delivered to the outgoing topic.", by_topic=True
+    ),
+    _Counted(
+        "bytes_produced",
+        "supervisor_produced_bytes_total",
+        "Bytes of dataframes handed to the Kafka client.",
+        by_topic=True,
+    ),
     _Counted("lines_discarded", "supervisor_discarded_lines_total", "Lines dropped: the route has no outgoing stream."),
     _Counted("lines_oversize", "supervisor_oversize_lines_total", "Lines dropped: longer than MAX_LINE_BYTES."),
-    _Counted("lines_unproducible", "supervisor_unproducible_lines_total", "Lines dropped: refused by the broker."),
+    _Counted(
+        "lines_unproducible",
+        "supervisor_unproducible_lines_total",
+        "Lines dropped: refused by the broker.",
+        by_topic=True,
+    ),
     _Counted("lines_abandoned", "supervisor_abandoned_lines_total", "Lines given up with their route or at a stop."),
     _Counted(
         "lines_not_json", "supervisor_not_json_lines_total", "Lines sent as raw: no JSON value, with OUTPUT_JSON."
@@ -64,15 +111,20 @@ _OUTLET: Final = (
         "lines_repaired", "supervisor_invalid_utf8_lines_total", "Lines in which bytes that are no UTF-8 were replaced."
     ),
     _Counted("dead_letters_delivered", "supervisor_dead_letters_total", "Dead letters delivered."),
-    _Counted("retries", "supervisor_produce_retries_total", "Lines handed to the Kafka client again after a failure."),
+    _Counted(
+        "retries",
+        "supervisor_produce_retries_total",
+        "Lines handed to the Kafka client again after a failure.",
+        by_topic=True,
+    ),
     _Counted("output_full_ns", "supervisor_output_full_seconds_total", "Time the way to Kafka was full.", _NS),
-    _Counted("undelivered", "supervisor_undelivered_lines", "Lines on their way to the outgoing topic."),
+    _Counted("undelivered", "supervisor_undelivered_lines", "Lines on their way to the outgoing topic.", by_topic=True),
 )
 
 
 def render(facts: Facts) -> str:
     """Return the whole page."""
-    return "".join([*_supervisor(facts), *_streams(facts), *_process()])
+    return "".join([*_supervisor(facts), *_flow(facts), *_streams(facts), *_process()])
 
 
 def _supervisor(facts: Facts) -> Iterator[str]:
@@ -97,6 +149,12 @@ def _supervisor(facts: Facts) -> Iterator[str]:
         for sample in _one_hot({"check": name}, "status", (PASSING, WARNING, CRITICAL), report.status)
     ]
     yield _family("supervisor_check_status", "1 for the status of the check.", statuses)
+    words = [word.value for word in Word]
+    yield _family(
+        "supervisor_state",
+        "1 for the word of the page, the worst that is true.",
+        _one_hot({}, "state", words, condition(facts).word.value),
+    )
     yield _family("supervisor_ready", "1 while /health/ready says yes.", [({}, ready(facts)[0])])
     yield _family(
         "supervisor_calculator_restarts_total", "Starts of the Calculator after its first.", [({}, facts.restarts)]
@@ -124,12 +182,47 @@ def _supervisor(facts: Facts) -> Iterator[str]:
     )
 
 
+def _flow(facts: Facts) -> Iterator[str]:
+    """What is worked out of the counters, and the bounds that they are to be seen beside."""
+    yield _family(
+        "supervisor_poison",
+        "1 while a record that ends the Calculator is tried again alone.",
+        [({}, facts.poison is not None)],
+    )
+    if facts.progress_ago_s is not None:
+        yield _family(
+            "supervisor_last_progress_timestamp_seconds",
+            "When a record was last seen to be taken or acknowledged, or a line to be delivered, Unix time.",
+            [({}, facts.taken_at.timestamp() - facts.progress_ago_s)],
+        )
+    yield _family(
+        "supervisor_oldest_in_flight_seconds",
+        "Age of the oldest record that is taken and not acknowledged, to half a second; 0 if there is none.",
+        [({}, facts.oldest_in_flight_s or 0)],
+    )
+    yield _family(
+        "supervisor_max_in_flight_records", "MAX_IN_FLIGHT_RECORDS, the window.", [({}, facts.max_in_flight_records)]
+    )
+    yield _family(
+        "supervisor_max_in_flight_bytes", "MAX_IN_FLIGHT_BYTES, the window.", [({}, facts.max_in_flight_bytes)]
+    )
+    held = facts.inlet.get("in_flight_bytes", 0) + sum(facts.outlet.get(key, 0) for key in _HELD)
+    yield _family(
+        "supervisor_held_bytes", "Bytes of the records in flight and of what holds lines on their way.", [({}, held)]
+    )
+
+
+_HELD: Final = ("kept_bytes", "slab_bytes", "returned_bytes", "key_bytes")
+
+
 def _streams(facts: Facts) -> Iterator[str]:
-    for snapshot, table in ((facts.inlet, _INLET), (facts.outlet, _OUTLET)):
+    topics = (facts.route.incoming_stream, facts.route.outgoing_stream) if facts.route is not None else (None, None)
+    for snapshot, table, topic in ((facts.inlet, _INLET, topics[0]), (facts.outlet, _OUTLET, topics[1])):
         for counted in table:
+            labels = {"topic": topic} if counted.by_topic and topic is not None else {}
             # No stream counts nothing; a stream that lacks one of its counters is a bug, and raises.
             value = snapshot[counted.key] / counted.per if snapshot else 0
-            yield _family(counted.name, counted.meaning, [({}, value)])
+            yield _family(counted.name, counted.meaning, [(labels, value)])
     sides: tuple[tuple[str, Mapping[str, int], str | None], ...] = (
         ("incoming", facts.inlet, facts.consumer_error),
         ("outgoing", facts.outlet, facts.producer_error),

@@ -25,6 +25,8 @@ INLET = {
     "in_flight_bytes": 88_000,
     "unacknowledged": 110,
     "unanswered": 64,
+    "protocol_violations": 0,
+    "dead_in_flight": 0,
     "markers_written": 0,
     "echo_owed": 0,
     "rule_broken": 0,
@@ -64,6 +66,7 @@ OUTLET = {
     "lines_since_marker": 0,
     "output_full": 0,
     "output_full_ns": 250_000_000,
+    "kept_bytes": 0,
     "slabs_live": 1,
     "slab_bytes": 1 << 20,
     "returned_bytes": 0,
@@ -100,6 +103,8 @@ HEALTHY = Facts(
     adoption_delay_s=0.25,
     kv_directory="buldozer/subordinate/wsp-7",
     settings={"ack_mode": ("line", "KV")},
+    max_in_flight_records=10_000,
+    max_in_flight_bytes=64 << 20,
     taken_at=NOON,
 )
 

@@ -56,10 +56,10 @@ def test_the_page_is_valid_and_typed() -> None:
 @pytest.mark.parametrize(
     ("sample", "value"),
     [
-        ("supervisor_records_read_total", INLET["records_read"]),
-        ("supervisor_records_read_bytes_total", INLET["bytes_read"]),
-        ("supervisor_lines_delivered_total", OUTLET["lines_delivered"]),
-        ("supervisor_in_flight_records", INLET["in_flight_records"]),
+        ('supervisor_records_read_total{topic="events"}', INLET["records_read"]),
+        ('supervisor_records_read_bytes_total{topic="events"}', INLET["bytes_read"]),
+        ('supervisor_lines_delivered_total{topic="results"}', OUTLET["lines_delivered"]),
+        ('supervisor_in_flight_records{topic="events"}', INLET["in_flight_records"]),
         ("supervisor_replayed_records_total", 17),
         ("supervisor_invalid_utf8_lines_total", 1),
         ("supervisor_not_json_lines_total", 4),
@@ -76,6 +76,13 @@ def test_the_page_is_valid_and_typed() -> None:
         ('supervisor_kafka_error{side="outgoing"}', 0),
         ('supervisor_build_info{version="0.1.0",node_id="wsp-7"}', 1),
         ("supervisor_ready", 1),
+        ('supervisor_state{state="flowing"}', 1),
+        ("supervisor_waiting_dead_letters", 0),
+        ("supervisor_protocol_violations_total", 0),
+        ("supervisor_poison", 0),
+        ("supervisor_max_in_flight_records", 10_000),
+        ("supervisor_held_bytes", 88_000 + (1 << 20)),
+        ("supervisor_oldest_in_flight_seconds", 0),
         ('supervisor_check_status{check="calculator",status="passing"}', 1),
     ],
 )
@@ -105,7 +112,7 @@ def test_without_a_stream_its_counters_are_zero() -> None:
     with_inlet, without = (parse(metrics.render(facts(inlet=inlet, lag={})))[1] for inlet in (INLET, {}))
     missing = with_inlet.keys() - without.keys()
     assert missing == {'supervisor_kafka_brokers_up{side="incoming"}'}
-    assert without["supervisor_records_read_total"] == 0
+    assert without['supervisor_records_read_total{topic="events"}'] == 0
 
 
 def test_a_stream_that_lacks_a_counter_is_an_error() -> None:
