@@ -60,7 +60,7 @@ def test_one_that_hangs_is_told_and_the_page_does_not_say_flowing(
     )
     status = process.status()
     assert status["held_up"] == "the Calculator is not done with what it has"
-        assert "<h2>hanging</h2>" in process.http("/")[1]
+    assert "<h2>hanging</h2>" in process.http("/")[1]
     assert "records are held up" in status["checks"]["supervisor"]["output"]
     assert hints(process) == ["stalled"]
     manager.route(incoming, outgoing, paused=True)
