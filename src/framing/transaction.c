@@ -18,11 +18,12 @@ bool transaction_holds(const outlet_t *s) {
              s->producer.topic != NULL && !s->producer.fatal && !t->aborting);
 }
 
-/* Where a quota may be met, a transaction takes one request after the other: what was gathered behind one that is answered
- * with seconds of silence would take as long again, and the transaction with it. */
+/* Where a quota may be met, and requests are kept small for it, a transaction takes one after the other: what was gathered
+ * behind one that is answered with seconds of silence would take as long again, and the transaction with it. */
 static bool must_wait_for_answer(const outlet_t *s) {
     const producer_t *p = &s->producer;
-    return p->throttle.limits && may_end(s, CUT_ASKED) && (p->in_flight > 0 || p->throttle.until_ns != 0);
+    return throttle_window(&p->throttle) < (int64_t)s->config.burst.max_bytes && may_end(s, CUT_ASKED) &&
+           (p->in_flight > 0 || p->throttle.until_ns != 0);
 }
 
 bool transaction_may_frame(const outlet_t *s) {
