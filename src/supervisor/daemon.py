@@ -121,7 +121,6 @@ class Daemon:
                     ("resync", self._resync.run()),
                     ("registration", self._registration.run()),
                     ("health", self._announce()),
-                    ("sampler", self._sample()),
                 )
             ]
             self.lifecycle.change(DaemonState.RUNNING, "all parts started")
@@ -209,7 +208,9 @@ class Daemon:
         told = HealthLog()
         while True:
             self._calculator.look_at_permission()
+            self._relay.look_at_outlet()
             self._hints.look(self._relay.seen(), time.monotonic())
+            self._look()
             facts = self.facts()
             self._relay.look_for_hang()
             self._relay.look_at_partitions()
@@ -218,12 +219,6 @@ class Daemon:
             # Compared with what was told: a trouble that was told and is over between two of these looks counts too.
             if self._registration.out_of_date():
                 self._registration.poke()
-            await asyncio.sleep(HEALTH_INTERVAL_S)
-
-    async def _sample(self) -> None:
-        """Goes on while the Supervisor stops, as its page does."""
-        while True:
-            self._look()
             await asyncio.sleep(HEALTH_INTERVAL_S)
 
     def _look(self) -> None:

@@ -701,11 +701,14 @@ class Relay:
 
     def outlet_counters(self) -> Mapping[str, int]:
         """Counters of the outgoing side."""
-        counters = self.outgoing.counters()
+        return self.outgoing.counters()
+
+    def look_at_outlet(self) -> None:
+        """Say what it complains of, and forget a trouble that is over; call it now and then."""
+        counters = self.outlet_counters()
         self._complaints.look(counters)
         if counters["dead_letter_error"] == 0:
             self.dead_letter_trouble = None
-        return counters
 
     def seen(self) -> Seen:
         """What the hints are worked out from, now."""
