@@ -267,6 +267,7 @@ int consumer_open(inlet_t *s, const properties_t *properties, char *why, size_t 
         return -1;
     s->client.brokers_up = -1;
     s->start.question.consumer = c->rk;
+    s->start.question.latest_of = s->config.first_offset == RDK_OFFSET_END ? s->config.topic : NULL;
     s->start.question.wake_fd = s->wake_fd;
     rdk.poll_set_consumer(c->rk);
     c->records = queue_new(s);

@@ -1,8 +1,12 @@
 #include "offsets_question.h"
 
+#include "latest.h"
+
 static void *offsets_question_thread(void *opaque) {
     offsets_question_t *q = opaque;
     q->error = rdk.committed(q->consumer, q->offsets, OFFSETS_QUESTION_TIMEOUT_MS);
+    if (q->error == RDK_ERR_NONE && q->latest_of != NULL)
+        q->error = latest_resolve(q);
     __atomic_store_n(&q->answered, 1, __ATOMIC_RELEASE);
     wake(q->wake_fd);
     return NULL;

@@ -46,6 +46,24 @@ typedef struct rd_kafka_topic_partition_list_s {
     rd_kafka_topic_partition_t *elems;
 } rd_kafka_topic_partition_list_t;
 
+typedef struct {
+    char *topic;
+    int partition_count;
+    void *partitions;
+    int err;
+} rdk_metadata_topic_t;
+
+typedef struct {
+    int broker_count;
+    void *brokers;
+    int topic_count;
+    rdk_metadata_topic_t *topics;
+    int32_t origin;
+    char *origin_name;
+} rdk_metadata_t;
+
+_Static_assert(sizeof(void *) != 8 || sizeof(rdk_metadata_topic_t) == 32, "rd_kafka_metadata_topic is 32 bytes");
+_Static_assert(sizeof(void *) != 8 || sizeof(rdk_metadata_t) == 48, "rd_kafka_metadata is 48 bytes");
 _Static_assert(sizeof(void *) != 8 || sizeof(rd_kafka_message_t) == 72, "rd_kafka_message_t is 72 bytes");
 _Static_assert(sizeof(void *) != 8 || sizeof(rd_kafka_topic_partition_t) == 64,
                "rd_kafka_topic_partition_t is 64 bytes");
@@ -145,6 +163,9 @@ typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, si
     X(int, commit, (rd_kafka_t *, const rd_kafka_topic_partition_list_t *, int))                                       \
     X(int, commit_queue, (rd_kafka_t *, const rd_kafka_topic_partition_list_t *, rd_kafka_queue_t *, void *, void *))   \
     X(int, committed, (rd_kafka_t *, rd_kafka_topic_partition_list_t *, int))                                          \
+    X(int, offsets_for_times, (rd_kafka_t *, rd_kafka_topic_partition_list_t *, int))                                  \
+    X(int, metadata, (rd_kafka_t *, int, rd_kafka_topic_t *, const rdk_metadata_t **, int))                            \
+    X(void, metadata_destroy, (const rdk_metadata_t *))                                                                \
     X(int, get_watermark_offsets, (rd_kafka_t *, const char *, int32_t, int64_t *, int64_t *))                         \
     X(rd_kafka_topic_partition_list_t *, topic_partition_list_new, (int))                                              \
     X(rd_kafka_topic_partition_list_t *, topic_partition_list_copy, (const rd_kafka_topic_partition_list_t *))         \

@@ -106,3 +106,43 @@ def test_a_coordinator_that_has_no_answer_is_asked_again(
         told = {line["code"] for line in process.events if line["event"] == "kafka error"}
         assert told >= set(errors) & {GROUP_AUTHORIZATION_FAILED, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_SERVER_ERROR}
         assert [int(frame.value) for frame in Persistence(kafka, "out").read()] == list(range(100, 200))
+
+
+@pytest.mark.parametrize("guarantee", ["at-least-once", "at-most-once", "exactly-once"])
+def test_where_latest_was_is_committed_at_once(
+    kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start, guarantee: str
+) -> None:
+    """An instance that is killed before its first record leaves its place to the next: nothing is passed over."""
+    incoming, outgoing = kafka.create_topic(names.topic("in"), 2), kafka.create_topic(names.topic("out"))
+    kafka.produce(incoming, [b"%d" % number for number in range(100)])
+    ends = kafka.end_offsets(incoming)
+    manager.route(incoming, outgoing)
+    environment = {"KAFKA_AUTO_OFFSET_RESET": "latest", "PROCESSING_GUARANTEE": guarantee, "ACK_MODE": "line"}
+    process = supervisor_process(("cat",), env=environment)
+    process.wait_counter("inlet", "assigned_partitions", 2)
+    assert kafka.wait_committed(names.group, incoming, 100) == ends
+    process.kill()
+    kafka.produce(incoming, [b"%d" % number for number in range(100, 200)])
+    supervisor_process(("cat",), env=environment)
+    kafka.wait_committed(names.group, incoming, 200, deadline_s=30)
+    assert sorted(int(frame.value) for frame in Persistence(kafka, outgoing).read(100)) == list(range(100, 200))
+
+
+def test_partitions_that_came_later_are_read_from_their_beginning(
+    kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start
+) -> None:
+    """With `latest` too: what is in them when the consumer hears of them came after it began."""
+    incoming, outgoing = kafka.create_topic(names.topic("in"), 2), kafka.create_topic(names.topic("out"))
+    kafka.produce(incoming, [b"old"] * 100)
+    manager.route(incoming, outgoing)
+    process = supervisor_process(("cat",), env={"KAFKA_AUTO_OFFSET_RESET": "latest"})
+    process.wait_counter("inlet", "assigned_partitions", 2)
+    kafka.wait_committed(names.group, incoming, 100)
+    kafka.add_partitions(incoming, 4)
+    for partition in (2, 3):
+        kafka.produce(incoming, [b"%d" % (1000 * partition + number) for number in range(100)], partition=partition)
+    assert process.status()["inlet"]["assigned_partitions"] == 2, "it has not heard of them"
+    kafka.wait_committed(names.group, incoming, 300, deadline_s=30)
+    assert process.terminate() == 0
+    read = sorted(int(frame.value) for frame in Persistence(kafka, outgoing).read())
+    assert read == [1000 * partition + number for partition in (2, 3) for number in range(100)]

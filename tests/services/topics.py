@@ -25,6 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     AclOperation,
     AclPermissionType,
     AdminClient,
+    NewPartitions,
     NewTopic,
     OffsetSpec,
     ResourcePatternType,
@@ -101,6 +102,17 @@ class Kafka:
                 return name
             time.sleep(0.02)
         raise ServiceError(f"topic {name} has no leaders 15 s after its creation")
+
+    def add_partitions(self, name: str, count: int) -> None:
+        """Give the topic more partitions, so that there are so many, and wait until each has a leader."""
+        self._admin.create_partitions([NewPartitions(name, count)], operation_timeout=15)[name].result(20)
+        end = time.monotonic() + 15
+        while True:
+            known = self._admin.list_topics(name, timeout=5).topics[name].partitions
+            if len(known) == count and all(partition.leader >= 0 for partition in known.values()):
+                return
+            assert time.monotonic() < end, f"topic {name} has not {count} partitions with leaders after 15 s"
+            time.sleep(0.02)
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic and wait until the brokers say it is done."""
