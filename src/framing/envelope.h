@@ -93,6 +93,8 @@ static inline size_t envelope_bound(const struct envelope *envelope, size_t n) {
 static inline size_t envelope_raw_size(const struct envelope *envelope, const uint8_t *line, size_t n) {
     return envelope->raw_head_size + json_escaped_size(envelope->kernels, line, n) + 2;
 }
+/* Of that, what an empty line has. */
+static inline size_t envelope_head_size(const struct envelope *envelope) { return envelope->raw_head_size + 2; }
 static inline size_t envelope_parsed_size(const struct envelope *envelope, size_t n) {
     return envelope->parsed_head_size + n + 1;
 }

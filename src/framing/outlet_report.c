@@ -23,6 +23,7 @@ void outlet_publish(outlet_t *s) {
         .lines_lost = c->lines_lost,
         .lines_not_json = c->lines_not_json,
         .lines_repaired = c->lines_repaired,
+        .lines_with_nul = c->lines_with_nul,
         .retries = c->retries,
         .undelivered = outlet_undelivered(s),
         .kept_bytes = framer_kept(s),

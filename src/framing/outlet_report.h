@@ -10,7 +10,8 @@ typedef struct outlet_s outlet_t;
 /* Counted over the outlet's life. */
 typedef struct {
     int64_t lines_read, bytes_read, markers_echoed, lines_delivered, bytes_produced, lines_discarded, lines_oversize;
-    int64_t lines_lost, lines_unproducible, lines_abandoned, lines_not_json, lines_repaired, retries, reads;
+    int64_t lines_lost, lines_unproducible, lines_abandoned, lines_not_json, lines_repaired, lines_with_nul, retries,
+        reads;
     int64_t full_ns;
 } outlet_counts_t;
 
@@ -20,6 +21,7 @@ typedef struct {
 #define OUTLET_COUNTERS(X)                                                                                             \
     X(lines_read) X(markers_echoed) X(bytes_read) X(lines_delivered) X(bytes_produced) X(lines_discarded)              \
     X(lines_oversize) X(lines_unproducible) X(lines_abandoned) X(lines_lost) X(lines_not_json) X(lines_repaired)       \
+    X(lines_with_nul)                                                                                                  \
     X(retries) X(undelivered) X(kept_bytes) X(last_error) X(dead_letters_delivered) X(dead_letter_error)               \
     X(dead_letters_waiting) X(dead_letters_in_flight) X(clients_renewed) X(transaction_open)                           \
     X(transactions_committed) X(transactions_aborted) X(lines_since_marker) X(output_full) X(output_full_ns)           \

@@ -10,6 +10,7 @@
 #define LINES_AT_ONCE 1024    /* that are framed before it is looked whether they can be sent */
 #define READ_BYTES 1048576    /* a full pipe of 1 MiB in one read */
 #define EXACT_SIZE_FROM 16384 /* above this the envelope's exact size is worked out instead of six times the line */
+#define NUL_GROWS_BY 5        /* bytes, as an escape in JSON */
 #define KEY_KEPT_BYTES 65536  /* for the key of the line that is framed; room for a larger one is given back */
 
 enum { KEY_NONE = -1, KEY_NO_MEMORY = -2 };
@@ -130,6 +131,9 @@ static size_t write_envelope(outlet_t *s, const uint8_t *line, size_t n, int ver
         return envelope_write_parsed(&s->framer.envelope, line, n, at);
     size_t size = envelope_write_raw(&s->framer.envelope, line, n, at, &repaired);
     s->counts.lines_repaired += repaired > 0;
+    /* A NUL becomes six bytes: a line that grew by less has none. */
+    s->counts.lines_with_nul +=
+        size >= envelope_head_size(&s->framer.envelope) + n + NUL_GROWS_BY && memchr(line, 0, n) != NULL;
     s->counts.lines_not_json += s->config.output_json && verdict == JSON_INVALID;
     return size;
 }

@@ -208,7 +208,7 @@ class Daemon:
         told = HealthLog()
         while True:
             self._calculator.look_at_permission()
-            self._relay.look_at_outlet()
+            self._relay.look_at_counters()
             self._hints.look(self._relay.seen(), time.monotonic())
             self._look()
             facts = self.facts()

@@ -661,10 +661,22 @@ def _flow(facts: Facts) -> str:
         words.append(_membership(facts))
     if facts.route.outgoing_stream is None:
         words.append("the Calculator's lines are read and dropped because there is no outgoing stream")
+    words.extend(_changes(facts))
     why = held_up(facts)
     if why is not None and facts.assigned_partitions + (facts.route.incoming_stream is None) > 0:
         words.append(f"records are held up: {why}")
     return "; ".join(words) + "."
+
+
+def _changes(facts: Facts) -> Iterator[str]:
+    """Say what did not go through as it came."""
+    changed = facts.inlet.get("values_changed", 0)
+    if changed:
+        values = f"{_count(changed, 'value')} with newlines inside or like a marker"
+        yield f"{values} {'was' if changed == 1 else 'were'} written with spaces instead (INPUT_NEWLINES)"
+    with_nul = facts.outlet.get("lines_with_nul", 0)
+    if with_nul:
+        yield f"{_count(with_nul, 'line')} of the Calculator had a NUL character, sent as \\u0000"
 
 
 def _membership(facts: Facts) -> str:

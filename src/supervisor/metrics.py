@@ -47,6 +47,12 @@ _INLET: Final = (
     _Counted(
         "tombstones", "supervisor_tombstones_total", "Records without a value, which make no line.", by_topic=True
     ),
+    _Counted(
+        "values_changed",
+        "supervisor_changed_values_total",
+        "Values with newlines inside, or like a marker, that were written with other bytes in their place.",
+        by_topic=True,
+    ),
     _Counted("lines_written", "supervisor_lines_written_total", "Lines written to the Calculator, repeats included."),
     _Counted("bytes_written", "supervisor_lines_written_bytes_total", "Bytes written to the Calculator's STDIN."),
     _Counted(
@@ -110,6 +116,7 @@ _OUTLET: Final = (
     _Counted(
         "lines_repaired", "supervisor_invalid_utf8_lines_total", "Lines in which bytes that are no UTF-8 were replaced."
     ),
+    _Counted("lines_with_nul", "supervisor_lines_with_nul_total", "Lines with a NUL character, sent as \\\\u0000."),
     _Counted("dead_letters_delivered", "supervisor_dead_letters_total", "Dead letters delivered."),
     _Counted(
         "retries",

@@ -109,6 +109,7 @@ class Relay:
         self.dead_letter_trouble: Trouble | None = None
         """Why the dead letter stream takes nothing."""
         self._complaints = Complaints()
+        self._complaints_of_inlet = Complaints()
         name = kafka.client_id(settings)
         self._producer_throttling, self._consumer_throttling = (
             Throttling("producer", name),
@@ -401,6 +402,7 @@ class Relay:
         self._inlet = inlet
         self._rebalances = Rebalances(incoming_of(route) or "")
         self._unreadable = UnreadableBatches(incoming_of(route) or "")
+        self._complaints_of_inlet = Complaints()  # it counts anew
         self._judge_poison()
         inlet.pause(route is not None and route.paused)
         if not self._joins:
@@ -703,10 +705,11 @@ class Relay:
         """Counters of the outgoing side."""
         return self.outgoing.counters()
 
-    def look_at_outlet(self) -> None:
-        """Say what it complains of, and forget a trouble that is over; call it now and then."""
+    def look_at_counters(self) -> None:
+        """Say what did not go as it should, and forget a trouble that is over; call it now and then."""
         counters = self.outlet_counters()
         self._complaints.look(counters)
+        self._complaints_of_inlet.look(self.inlet_counters())
         if counters["dead_letter_error"] == 0:
             self.dead_letter_trouble = None
 

@@ -216,6 +216,7 @@ def _incoming(facts: Facts) -> Iterable[Row]:
     yield "In flight", f"{number(counters['in_flight_records'])} ({size(counters['in_flight_bytes'])})"
     yield "Written again after a crash", number(counters["replayed"])
     yield "Without a value", number(counters["tombstones"])
+    yield "Changed: newlines inside", number(counters["values_changed"])
 
 
 def _outgoing(facts: Facts) -> Iterable[Row]:
@@ -233,6 +234,7 @@ def _outgoing(facts: Facts) -> Iterable[Row]:
     yield "Given up with their route", number(counters["lines_abandoned"])
     yield "Sent as raw: no JSON value", number(counters["lines_not_json"])
     yield "Repaired: no UTF-8", number(counters["lines_repaired"])
+    yield "With a NUL character", number(counters["lines_with_nul"])
 
 
 def _lag(facts: Facts) -> str:

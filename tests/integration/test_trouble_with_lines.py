@@ -17,6 +17,10 @@ Start = Callable[..., Supervised]
 Read = Callable[[str], Persistence]
 
 
+CHANGED = "values with newlines inside, or like a marker, were written with spaces instead (INPUT_NEWLINES)"
+NUL = "lines with a NUL character were sent, with it as \\u0000"
+
+
 def test_a_topic_that_refuses_whole_batches_gets_every_record_it_can_take(
     kafka: Kafka, names: Names, manager: Manager, persistence: Read, supervisor_process: Start
 ) -> None:
@@ -158,3 +162,29 @@ def test_the_rest_of_a_line_over_the_limit_is_never_a_line(  # noqa: PLR0917 - f
     process = supervisor_process(python(program), env={"MAX_LINE_BYTES": "1000"})
     assert [frame.value for frame in persistence(outgoing).read(2)] == ["first", "second"]
     assert process.status()["outlet"]["lines_oversize"] == 1
+
+
+def test_what_does_not_go_through_as_it_came_is_said(
+    kafka: Kafka, names: Names, manager: Manager, supervisor_process: Start
+) -> None:
+    """Newlines inside a value (Protobuf and Avro have them anywhere), and NUL characters in a line."""
+    incoming, outgoing = kafka.create_topic(names.topic("in")), kafka.create_topic(names.topic("out"))
+    manager.route(incoming, outgoing)
+    process = supervisor_process(("cat",))
+    process.wait_ready()
+    values = [b"\x08\n\x12\x05", b"a\n\nb", b"two\0of\0them", b"plain", b"with its own\n", b"\0", b'"quoted" text']
+    kafka.produce(incoming, values * 10)
+    kafka.wait_committed(names.group, incoming, 70)
+    assert process.wait_log(CHANGED)["total"] <= 20
+    assert process.wait_log(NUL)["total"] <= 20
+    process.wait_status(
+        lambda status: (status["inlet"]["values_changed"], status["outlet"]["lines_with_nul"]) == (20, 20), "counted"
+    )
+    check = process.status()["checks"]["supervisor"]
+    assert check["status"] == "passing"
+    assert "20 values with newlines inside or like a marker were written with spaces instead" in check["output"]
+    assert "20 lines of the Calculator had a NUL character" in check["output"]
+    metrics = process.http("/metrics")[1]
+    assert f'supervisor_changed_values_total{{topic="{incoming}"}} 20' in metrics
+    assert "supervisor_lines_with_nul_total 20" in metrics
+    assert [frame.value for frame in Persistence(kafka, outgoing).read(70)][:2] == ["\x08 \x12\x05", "a  b"]

@@ -166,7 +166,7 @@ class _Pipe:
 
     def _handled(self) -> bool:
         """Whether STDIN of the program may end: all is acknowledged, or what is missing waits for that end."""
-        self._relay.look_at_outlet()
+        self._relay.look_at_counters()
         counters, outlet = self._counters(), self._relay.outlet_counters()
         now = (
             *(counters[name] for name in ("records_read", "acknowledged", "lines_written", "stdin_unread_bytes")),

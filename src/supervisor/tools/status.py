@@ -86,6 +86,7 @@ _IN: Final = {
     "in_flight_records": "{} in flight",
     "replayed": "{} written again after a crash",
     "tombstones": "{} without a value",
+    "values_changed": "{} changed: newlines inside",
     "unplaced_partitions": "{} partitions not read yet",
 }
 _OUT: Final = {
@@ -98,6 +99,7 @@ _OUT: Final = {
     "lines_abandoned": "{} given up with their route",
     "lines_not_json": "{} sent as raw: no JSON value",
     "lines_repaired": "{} repaired: no UTF-8",
+    "lines_with_nul": "{} with a NUL character",
     "dead_letters_delivered": "{} dead letters",
 }
 
