@@ -128,7 +128,38 @@ static void keep_bootstrap(client_t *client, const properties_t *p) {
             client->bootstrap = strdup(p->strings[2 * i + 1]);
 }
 
+void client_init(client_t *client) {
+    client->notices.wake_fd = -1;
+    pthread_mutex_init(&client->credentials.lock, NULL);
+}
+
+/* Holding the lock. An error is that of a mechanism without a password: then there is nothing to do. */
+static void log_in(client_credentials_t *c, rd_kafka_t *rk) {
+    if (rk != NULL && c->password != NULL)
+        rdk.error_destroy(rdk.sasl_set_credentials(rk, c->user, c->password));
+}
+
+int client_log_in_with(client_t *client, rd_kafka_t *rk, const char *user, const char *password) {
+    client_credentials_t *c = &client->credentials;
+    char *new_user = strdup(user), *new_password = strdup(password);
+    if (new_user == NULL || new_password == NULL) {
+        free(new_user);
+        free(new_password);
+        return -1;
+    }
+    pthread_mutex_lock(&c->lock);
+    free(c->user);
+    free(c->password);
+    c->user = new_user;
+    c->password = new_password;
+    log_in(c, rk);
+    pthread_mutex_unlock(&c->lock);
+    return 0;
+}
+
 void client_free(client_t *client) {
+    free(client->credentials.user);
+    free(client->credentials.password);
     free(client->bootstrap);
     close_if_open(client->notices.wake_fd);
 }
@@ -156,6 +187,9 @@ rd_kafka_t *client_new(int kind, const properties_t *p, client_t *opaque, const 
     rd_kafka_t *rk = rdk.new(kind, conf, why, why_size);
     if (rk == NULL)
         rdk.conf_destroy(conf);
+    pthread_mutex_lock(&opaque->credentials.lock);
+    log_in(&opaque->credentials, rk);
+    pthread_mutex_unlock(&opaque->credentials.lock);
     return rk;
 }
 

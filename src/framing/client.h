@@ -1,6 +1,7 @@
 /* What both ends' librdkafka clients have in common: how one is made, what it tells by itself. */
 #pragma once
 
+#include <pthread.h>
 #include <stddef.h>
 
 #include "notices.h"
@@ -12,13 +13,20 @@ typedef struct {
     int64_t last_ms, last_broker;
 } client_throttle_t;
 
+/* What a client is to log in with from its next connection on; NULL: what its properties say. */
+typedef struct {
+    pthread_mutex_t lock;
+    char *user, *password;
+} client_credentials_t;
+
 /* What every native end begins with: callbacks find it through the client's opaque. */
 typedef struct {
     notices_t notices;
     client_throttle_t throttle;
     int brokers_up;   /* as the last statistics said; -1 before the first */
     int group_steady; /* likewise; a consumer alone has a group */
-    char *bootstrap;  /* its bootstrap.servers, for a client that has forgotten every broker */
+    client_credentials_t credentials;
+    char *bootstrap; /* its bootstrap.servers, for a client that has forgotten every broker */
 } client_t;
 
 /* librdkafka properties: copies, so that a next client can be made when those who gave them are gone. */
@@ -45,6 +53,12 @@ typedef struct {
  * whose first member is its client_t. */
 rd_kafka_t *client_new(int kind, const properties_t *p, client_t *opaque, const client_callbacks_t *callbacks,
                        char *why, size_t why_size);
+
+/* First of all, of one that is all zeros. */
+void client_init(client_t *client);
+
+/* For `rk`, which may be NULL, and for every client that is made later. From any thread. Returns -1 when memory is short. */
+int client_log_in_with(client_t *client, rd_kafka_t *rk, const char *user, const char *password);
 
 /* What it has of its own, when no client uses it any more. */
 void client_free(client_t *client);

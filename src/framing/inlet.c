@@ -135,7 +135,8 @@ inlet_t *inlet_new(void) {
     if (s == NULL)
         return NULL;
     live_add(LIVE_objects, 1);
-    s->writer.fd = s->writer.leftover_fd = s->wake_fd = s->client.notices.wake_fd = -1;
+    s->writer.fd = s->writer.leftover_fd = s->wake_fd = -1;
+    client_init(&s->client);
     return s;
 }
 

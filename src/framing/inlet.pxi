@@ -60,6 +60,7 @@ cdef extern from "inlet_orders.h" nogil:
     int inlet_take_stdin(inlet_t *)
     void inlet_join_later(inlet_t *, bint)
     void inlet_pause(inlet_t *, bint)
+    int inlet_log_in_with(inlet_t *, const char *, const char *)
     void inlet_drain(inlet_t *, bint)
     void inlet_stop(inlet_t *, int64_t)
 
@@ -252,6 +253,17 @@ cdef class Inlet:
         with nogil:
             stdin_fd = inlet_take_stdin(self.s)
         return stdin_fd
+
+    def log_in_with(self, str user not None, str password not None) -> None:
+        """From the next connection on."""
+        cdef bytes user_bytes = user.encode(), password_bytes = password.encode()
+        cdef const char *user_text = user_bytes
+        cdef const char *password_text = password_bytes
+        cdef int failed
+        with nogil:
+            failed = inlet_log_in_with(self.s, user_text, password_text)
+        if failed != 0:
+            raise MemoryError
 
     def pause(self, bint paused) -> None:
         """Stop or resume the flow; the Calculator keeps running and the group membership stays."""

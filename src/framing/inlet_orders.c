@@ -179,6 +179,13 @@ void inlet_pause(inlet_t *s, bool paused) {
     inlet_leave(s);
 }
 
+int inlet_log_in_with(inlet_t *s, const char *user, const char *password) {
+    inlet_enter(s);
+    int failed = client_log_in_with(&s->client, s->consumer.rk, user, password);
+    inlet_leave(s);
+    return failed;
+}
+
 void inlet_drain(inlet_t *s, bool draining) {
     inlet_enter(s);
     s->orders.draining = draining;

@@ -51,6 +51,9 @@ void inlet_join_later(inlet_t *s, bool later);
 
 void inlet_pause(inlet_t *s, bool paused);
 
+/* From the next connection on. Returns -1 when memory is short. */
+int inlet_log_in_with(inlet_t *s, const char *user, const char *password);
+
 /* Write no further record until told otherwise. */
 void inlet_drain(inlet_t *s, bool draining);
 

@@ -157,7 +157,8 @@ outlet_t *outlet_new(void) {
     if (s == NULL)
         return NULL;
     live_add(LIVE_objects, 1);
-    s->wake_fd = s->sleep.reports_fd = s->client.notices.wake_fd = -1;
+    s->wake_fd = s->sleep.reports_fd = -1;
+    client_init(&s->client);
     progress_open(&s->progress);
     s->producer.partitions.throttle = &s->producer.throttle;
     return s;

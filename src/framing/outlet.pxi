@@ -41,6 +41,7 @@ cdef extern from "outlet_orders.h" nogil:
     void outlet_abandon(outlet_t *)
     void outlet_abort(outlet_t *)
     bint outlet_voided(const outlet_t *)
+    int outlet_log_in_with(outlet_t *, const char *, const char *)
     void outlet_stop(outlet_t *, int64_t)
 
 cdef enum:
@@ -200,6 +201,17 @@ cdef class Outlet:
         """
         with nogil:
             outlet_abandon(self.s)
+
+    def log_in_with(self, str user not None, str password not None) -> None:
+        """From the next connection on."""
+        cdef bytes user_bytes = user.encode(), password_bytes = password.encode()
+        cdef const char *user_text = user_bytes
+        cdef const char *password_text = password_bytes
+        cdef int failed
+        with nogil:
+            failed = outlet_log_in_with(self.s, user_text, password_text)
+        if failed != 0:
+            raise MemoryError
 
     def abort(self) -> None:
         """Abort the open transaction, and drop every line until the inlet writes its records again.

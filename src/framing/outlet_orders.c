@@ -102,6 +102,13 @@ void outlet_abort(outlet_t *s) {
     outlet_leave(s);
 }
 
+int outlet_log_in_with(outlet_t *s, const char *user, const char *password) {
+    outlet_enter(s);
+    int failed = client_log_in_with(&s->client, s->producer.rk, user, password);
+    outlet_leave(s);
+    return failed;
+}
+
 bool outlet_voided(const outlet_t *s) { return cut_state(&s->progress.cut) == CUT_VOID; }
 
 void outlet_stop(outlet_t *s, int64_t within_ns) {

@@ -47,6 +47,9 @@ void outlet_abandon(outlet_t *s);
  * stopped: what it covers counts. */
 void outlet_abort(outlet_t *s);
 
+/* From the next connection on; also of a client that is made anew. Returns -1 when memory is short. */
+int outlet_log_in_with(outlet_t *s, const char *user, const char *password);
+
 /* Whether a transaction was lost and its records are not being written again yet. */
 bool outlet_voided(const outlet_t *s);
 

@@ -133,6 +133,7 @@ typedef int32_t (*rdk_partitioner_cb)(const rd_kafka_topic_t *, const void *, si
     X(rd_kafka_t *, new, (int, rd_kafka_conf_t *, char *, size_t))                                                     \
     X(void, destroy_flags, (rd_kafka_t *, int))                                                                        \
     X(int, brokers_add, (rd_kafka_t *, const char *))                                                                  \
+    X(void *, sasl_set_credentials, (rd_kafka_t *, const char *, const char *))                                        \
     X(void *, opaque, (const rd_kafka_t *))                                                                            \
     X(int, poll, (rd_kafka_t *, int))                                                                                  \
     X(int, outq_len, (rd_kafka_t *))                                                                                   \

@@ -26,6 +26,7 @@ from supervisor.health_log import HealthLog
 from supervisor.hints import Hints
 from supervisor.http import StatusServer
 from supervisor.logs import state_changed
+from supervisor.password_file import PasswordFile
 from supervisor.reaper import Reaper
 from supervisor.registration import Registration
 from supervisor.relay import Relay
@@ -121,6 +122,7 @@ class Daemon:
                     ("resync", self._resync.run()),
                     ("registration", self._registration.run()),
                     ("health", self._announce()),
+                    *self._password_watch(),
                 )
             ]
             self.lifecycle.change(DaemonState.RUNNING, "all parts started")
@@ -134,6 +136,13 @@ class Daemon:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _password_watch(self) -> list[tuple[str, Coroutine[Any, Any, object]]]:
+        file, password = self._settings.kafka_sasl_password_file, self._settings.kafka_sasl_password
+        if file is None or password is None:
+            return []
+        watch = PasswordFile(file, password.get_secret_value(), self._relay.log_in_with)
+        return [("password", watch.run())]
 
     async def _watched(self, part: Coroutine[Any, Any, object]) -> object:
         try:

@@ -33,6 +33,12 @@ _plain: _Plain | None = None
 _threshold = 0
 
 
+def hide(secret: str) -> None:
+    """Mask one more secret from now on."""
+    if _plain is not None:
+        _plain.hide(secret)
+
+
 def configure(level: str, colors: bool | None, log_format: str, secrets: Iterable[str] = (), **always: str) -> None:
     """Set the log up: ``level`` debug, info, warning or error; ``log_format`` auto, console or json.
 
@@ -184,6 +190,11 @@ class _Plain:
     def __init__(self, secrets: Iterable[str], *, visible: bool) -> None:
         self._visible = visible
         self._keys: dict[str, str] = {}  # of events, made plain: few, and in every line
+        self._secrets: list[str] = []
+        self.hide(*secrets)
+
+    def hide(self, *secrets: str) -> None:
+        """Mask these too, from now on."""
         spellings = {
             spelling
             for secret in secrets
@@ -191,7 +202,8 @@ class _Plain:
             # as it is, and as it stands inside a quoted text, a JSON text or a URL
             for spelling in (secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], _quoted(secret))
         }
-        self._secrets = sorted(spellings, key=len, reverse=True)  # a secret may be a part of another one
+        # A secret may be a part of another one.
+        self._secrets = sorted(spellings.union(self._secrets), key=len, reverse=True)
 
     def __call__(self, _logger: object, _level: str, event: Mapping[str, Any]) -> dict[str, Any]:
         return {

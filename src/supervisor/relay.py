@@ -26,6 +26,7 @@ from dataclasses import replace
 from typing import Final
 
 import structlog
+from pydantic import SecretStr
 
 from supervisor import kafka
 from supervisor._framing import Inlet, Outlet, live, load
@@ -669,6 +670,18 @@ class Relay:
                 return False
             await asyncio.sleep(_POLL_S)
         return True
+
+    # ---------------------------------------------------------------- what it logs in with
+
+    def log_in_with(self, password: str) -> None:
+        """Let the clients, and those that are made later, log in with this password from the next connection on."""
+        secret = SecretStr(password)
+        self._environment = self._environment.model_copy(update={"kafka_sasl_password": secret})
+        self._settings = self._settings.model_copy(update={"kafka_sasl_password": secret})
+        user = self._settings.kafka_sasl_username or ""
+        self._outlet.log_in_with(user, password)
+        if self._inlet is not None:
+            self._inlet.log_in_with(user, password)
 
     # ---------------------------------------------------------------- what it looks like
 

@@ -8,7 +8,10 @@ GENERAL: Final = "look at the brokers, KAFKA_DSN and the topic"
 
 _TOPIC = "give the Kafka user its right to this topic back (Read for an incoming, Write for an outgoing stream)"
 _MISSING = "the topic does not exist: have the platform create it, or correct the route"
-_CREDENTIALS = "look at KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD; new values need a new start"
+_CREDENTIALS = (
+    "look at KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD; new values need a new start, but for a "
+    "password in KAFKA_SASL_PASSWORD_FILE"
+)
 
 _BY_CODE: Final = {
     29: _TOPIC,

@@ -36,7 +36,7 @@ from supervisor.values import ConsulAddress
 PREFIX: Final = "BDZ_"
 _SECRET_NAMES = ("KAFKA_SASL_PASSWORD", "KAFKA_OPTIONS", "CONSUL_HTTP_TOKEN", "CONSUL_HTTP_AUTH")
 SECRET_VARIABLES: Final = frozenset(prefix + name for name in _SECRET_NAMES for prefix in ("", PREFIX))
-SECRET_KAFKA_OPTION: Final = re.compile(r"password|secret|\.pem$|jaas|sasl\.oauthbearer\.config")
+SECRET_KAFKA_OPTION: Final = re.compile(r"password|passphrase|secret|\.pem$|jaas|sasl\.oauthbearer\.config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +371,7 @@ class Settings(BaseModel):
     ]
     kafka_sasl_username: Annotated[str | None, Variable("SASL user")]
     kafka_sasl_password: Annotated[Secret | None, Variable("SASL password")]
-    kafka_sasl_password_file: Annotated[str | None, Variable("file that holds it")]
+    kafka_sasl_password_file: Annotated[str | None, Variable("file that holds it; read again when it changes")]
     kafka_ssl_ca_location: Annotated[CertificatesPath | None, Variable("CA certificates, file or directory")]
     kafka_ssl_certificate_location: Annotated[ReadableFile | None, Variable("client certificate")]
     kafka_ssl_key_location: Annotated[ReadableFile | None, Variable("client key")]

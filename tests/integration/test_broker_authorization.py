@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.services.topics import Kafka
 
 Start = Callable[..., Supervised]
 PASSWORD = "sesame"
+CHANGED = "the password in KAFKA_SASL_PASSWORD_FILE changed; the next connections are made with it"
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +226,41 @@ def test_a_quiet_topic_that_may_be_read_again_is_well(
     process.wait_status(lambda status: status["inlet"]["readable_partitions"] == 0, "neither partition can be read")
     secured.allow(names.node_id, *rights["read"])
     flow.arrived(once=True)
+
+
+def test_a_password_that_changes_in_its_file_needs_no_new_start(  # noqa: PLR0917 - fixtures
+    secured: Kafka,
+    rights: dict[str, tuple[str, str, str]],
+    names: Names,
+    manager: Manager,
+    supervisor_process: Start,
+    tmp_path: Path,
+) -> None:
+    """A wrong one is put right, and one that is changed at the broker holds for the clients that are made later."""
+    incoming, outgoing = rights["read"][2], rights["write"][2]
+    manager.route(incoming, outgoing)
+    file = tmp_path / "password"
+    file.write_text("wrong at first\n")
+    environment = {name: value for name, value in login(names).items() if name != "KAFKA_SASL_PASSWORD"}
+    process = supervisor_process(
+        ("cat",), kafka=secured, env=environment | {"KAFKA_SASL_PASSWORD_FILE": str(file), "ACK_MODE": "line"}
+    )
+    flow = Flow(secured, process, names.group, incoming, outgoing)
+    flow.send(100)
+    flow.trouble("authentication")
+    file.write_text(PASSWORD)
+    flow.arrived(same_calculator=False, deadline_s=30)
+    secured.set_password(names.node_id, "another secret")
+    file.write_text("")  # in the middle of a change
+    process.wait_status(lambda status: status["checks"]["supervisor"]["status"] == "passing", "all is well")
+    file.write_text("another secret")
+    process.wait_log(CHANGED, count=2)
+    manager.put("processing_guarantee", "exactly-once")  # both clients are made anew
+    process.wait_status(lambda status: status["settings"]["processing_guarantee"]["value"] == "exactly-once", "renewed")
+    flow.send(100)
+    flow.arrived(same_calculator=False, deadline_s=30)
+    assert process.terminate() == 0
+    assert not {"another secret", PASSWORD, "wrong at first"} & set(process.log_text().split('"'))
 
 
 def test_tokens_of_an_endpoint_are_renewed_and_its_end_is_survived(
