@@ -290,7 +290,7 @@ def test_the_end_of_stdout_is_told_among_any_number_of_dropped_lines(cluster: Mo
     """Nobody takes notices while 10,000 lines over the limit come: the notices of the end are there all the same."""
     with Running(cluster, "out") as running:
         running.stdout.write((b"x" * 1001 + b"\n") * 50)  # fits into the pipe
-        feeder = threading.Thread(target=lambda: running.stdout.write((b"x" * 1001 + b"\n") * 9_950))
+        feeder = threading.Thread(target=lambda: running.stdout.write((b"x" * 1001 + b"\n") * 9_950), daemon=True)
         feeder.start()
         running.wait("lines_oversize", 10_000)
         feeder.join()
@@ -341,7 +341,7 @@ def test_a_fatal_error_makes_a_new_client_that_gets_all_that_is_undelivered(
     cluster.answer_with(PRODUCE, *answers)
     cluster.slow_down(20)  # so that more is gathered behind each request
     with Running(cluster, "out") as running:
-        feeder = threading.Thread(target=lambda: running.stdout.write(lines(0, 4000)))
+        feeder = threading.Thread(target=lambda: running.stdout.write(lines(0, 4000)), daemon=True)
         feeder.start()
         running.wait("lines_delivered", 4000)
         feeder.join()
@@ -357,7 +357,7 @@ def test_an_epoch_that_is_refused_is_no_end(cluster: Mock) -> None:
     """The client takes another one by itself; what was refused comes again, in order."""
     cluster.answer_with(PRODUCE, 0, INVALID_PRODUCER_EPOCH, 0, UNKNOWN_PRODUCER_ID)
     with Running(cluster, "out") as running:
-        feeder = threading.Thread(target=lambda: running.stdout.write(lines(0, 4000)))
+        feeder = threading.Thread(target=lambda: running.stdout.write(lines(0, 4000)), daemon=True)
         feeder.start()
         running.wait("lines_delivered", 4000)
         feeder.join()
@@ -436,24 +436,22 @@ def test_no_thread_spins_while_a_request_is_under_way(cluster: Mock) -> None:
 def test_lines_given_up_among_refused_ones_free_their_slabs(cluster: Mock) -> None:
     """Refused, half of it taken in parts, then abandoned: nothing of it holds up what comes behind."""
     cluster.answer_with(PRODUCE, MSG_SIZE_TOO_LARGE, 0, MSG_SIZE_TOO_LARGE)
-    cluster.slow_down(200)
+    cluster.slow_down(20)  # a producer begins with a small window, which grows by round trips
     with Running(cluster, "out") as running:
-        feeder = threading.Thread(target=lambda: running.stdout.write(lines(0, 2000)))
+        feeder = threading.Thread(target=lambda: running.stdout.write(lines(0, 2000)), daemon=True)
         feeder.start()
         wait_for(
-            lambda: (
-                running.outlet.snapshot()["lines_delivered"] > 1000 and running.outlet.snapshot()["undelivered"] > 0
-            ),
+            lambda: running.outlet.snapshot()["lines_delivered"] > 100 and running.outlet.snapshot()["undelivered"] > 0,
             "some are delivered, some are not",
         )
-        feeder.join()
         running.outlet.hold()
         running.outlet.abandon()
         cluster.slow_down(0)
         wait_for(lambda: running.outlet.snapshot()["undelivered"] == 0, "given up")
         delivered = running.outlet.snapshot()["lines_delivered"]
         running.outlet.produce_to("other")
-        feeder = threading.Thread(target=lambda: running.stdout.write(lines(10_000, 5000)))
+        feeder.join()
+        feeder = threading.Thread(target=lambda: running.stdout.write(lines(10_000, 5000)), daemon=True)
         feeder.start()
         running.wait("lines_delivered", delivered + 5000)
         feeder.join()
