@@ -71,16 +71,38 @@ def test_what_is_not_understood_is_named(argv: list[str], problem: str) -> None:
     assert met.startswith(problem)
 
 
-def test_the_manual_has_every_variable_with_its_default() -> None:
-    """It is made of the model, so it cannot drift."""
+def test_the_manual_has_every_setting_with_its_default() -> None:
+    """It is made of the model, so it cannot drift; and it fits a terminal."""
     text = run("--help")
     assert (text.returncode, text.stderr) == (0, "")
-    rows = {line.split()[0]: line for line in text.stdout.splitlines() if line.startswith("  ") and line.split()}
+    lines = text.stdout.splitlines()
+    assert max(map(len, lines)) < 80
+    settings = lines[lines.index("they win and may be changed at any time):") :]
     for field, variable in variables():
-        row = rows[variable_name(field)]
-        assert variable.meaning in row
-        assert (variable.default or "") in row
+        [at] = [n for n, line in enumerate(settings) if line.startswith(f"  {variable_name(field)}  ")]
+        words = " ".join(" ".join(settings[at:]).split())
+        kv = " [KV]" if variable.kv else ""
+        assert words.startswith(f"{variable_name(field)} {variable.shown_default} {variable.meaning}{kv}")
     assert "exit status: 0 " in text.stdout
+
+
+@pytest.mark.parametrize("asked", ["ACK_MODE", "ack_mode", "BDZ_ACK_MODE", "ack-mode"])
+def test_one_setting_is_explained(asked: str) -> None:
+    """By each of the names that it may have."""
+    text = run("--help", asked)
+    assert (text.returncode, text.stderr) == (0, "")
+    assert text.stdout.startswith("ACK_MODE, or BDZ_ACK_MODE\n  what acknowledges a record")
+    assert "default: demand" in text.stdout
+    assert "KV directory, as ack_mode" in text.stdout
+
+
+@pytest.mark.parametrize(("asked", "said"), [("ackmode", "did you mean ACK_MODE?"), ("frobnicate", "lists all")])
+def test_a_setting_that_there_is_not(asked: str, said: str) -> None:
+    """The one that was meant is named."""
+    text = run("--help", asked)
+    assert (text.returncode, text.stdout) == (2, "")
+    assert f"--help: met '{asked}'; there is no such setting, " in text.stderr
+    assert said in text.stderr
 
 
 def test_the_version_is_the_packages() -> None:
