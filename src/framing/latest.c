@@ -21,13 +21,29 @@ static int32_t count_partitions(const offsets_question_t *q, int *error) {
     return count;
 }
 
-/* The ends of these partitions' logs, of what read_committed sees where that is asked for: one request to each broker. */
-static int find_ends(const offsets_question_t *q, rd_kafka_topic_partition_list_t *partitions) {
-    for (int i = 0; i < partitions->cnt; i++)
-        partitions->elems[i].offset = RDK_OFFSET_END; /* in the place of a time: Kafka's protocol has the same word */
+/* The beginning or the end of each partition's log, whichever stands there in the place of a time, as in Kafka's protocol; the
+ * end is that of what read_committed sees where that is asked for. One request to each broker. */
+static int find_offsets(const offsets_question_t *q, rd_kafka_topic_partition_list_t *partitions) {
     int error = rdk.offsets_for_times(q->consumer, partitions, OFFSETS_QUESTION_TIMEOUT_MS);
     for (int i = 0; i < partitions->cnt && error == RDK_ERR_NONE; i++)
         error = partitions->elems[i].err;
+    return error;
+}
+
+/* Waited for: a commit under way could come after one of a transaction, and take the offset back. */
+static int commit(const offsets_question_t *q, const rd_kafka_topic_partition_list_t *offsets) {
+    rd_kafka_queue_t *answers = rdk.queue_new(q->consumer);
+    int error = rdk.commit_queue(q->consumer, offsets, answers, NULL, NULL);
+    if (error == RDK_ERR_NONE) {
+        void *event = rdk.queue_poll(answers, OFFSETS_QUESTION_TIMEOUT_MS);
+        error = event != NULL ? rdk.event_error(event) : RDK_ERR__TIMED_OUT;
+        const rd_kafka_topic_partition_list_t *each = event != NULL ? rdk.event_topic_partition_list(event) : NULL;
+        for (int i = 0; each != NULL && i < each->cnt && error == RDK_ERR_NONE; i++)
+            error = each->elems[i].err;
+        if (event != NULL)
+            rdk.event_destroy(event);
+    }
+    rdk.queue_destroy(answers);
     return error;
 }
 
@@ -38,23 +54,19 @@ static void answer_with(offsets_question_t *q, const rd_kafka_topic_partition_li
             q->offsets->elems[i].offset = found->elems[next++].offset;
 }
 
-/* `unknown`: room for those without an offset that are not new. */
+/* `unknown`: room for those without an offset. */
 static int resolve(offsets_question_t *q, rd_kafka_topic_partition_list_t *unknown) {
     for (int i = 0; i < q->offsets->cnt; i++) {
-        rd_kafka_topic_partition_t *p = &q->offsets->elems[i];
-        if (p->err != RDK_ERR_NONE || p->offset >= 0)
-            continue;
-        if (p->partition >= q->known_count)
-            p->offset = RDK_OFFSET_BEGINNING;
-        else
-            rdk.topic_partition_list_add(unknown, q->latest_of, p->partition);
+        const rd_kafka_topic_partition_t *p = &q->offsets->elems[i];
+        if (p->err == RDK_ERR_NONE && p->offset < 0)
+            rdk.topic_partition_list_add(unknown, q->latest_of, p->partition)->offset =
+                p->partition < q->known_count ? RDK_OFFSET_END : RDK_OFFSET_BEGINNING;
     }
     if (unknown->cnt == 0)
         return RDK_ERR_NONE;
-    int error = find_ends(q, unknown);
-    /* Waited for: a commit under way could come after one of a transaction, and take the offset back. */
+    int error = find_offsets(q, unknown);
     if (error == RDK_ERR_NONE)
-        error = rdk.commit(q->consumer, unknown, 0);
+        error = commit(q, unknown);
     if (error == RDK_ERR_NONE)
         answer_with(q, unknown);
     return error;

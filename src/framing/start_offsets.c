@@ -61,7 +61,7 @@ static void place(inlet_t *s, rd_kafka_topic_partition_list_t *known, const rd_k
         /* By which librdkafka finds out that the log was cut off behind what the group has seen of it. */
         rdk.topic_partition_set_leader_epoch(start, rdk.topic_partition_get_leader_epoch(committed));
     } else {
-        start->offset = committed->offset == RDK_OFFSET_BEGINNING ? RDK_OFFSET_BEGINNING : s->config.first_offset;
+        start->offset = s->config.first_offset;
     }
     attempts_know(s, committed);
     rdk.topic_partition_list_del(s->start.pending, s->config.topic, committed->partition);

@@ -138,11 +138,12 @@ def test_partitions_that_came_later_are_read_from_their_beginning(
     process = supervisor_process(("cat",), env={"KAFKA_AUTO_OFFSET_RESET": "latest"})
     process.wait_counter("inlet", "assigned_partitions", 2)
     kafka.wait_committed(names.group, incoming, 100)
-    kafka.add_partitions(incoming, 4)
+    kafka.add_partitions(incoming, 5)
     for partition in (2, 3):
         kafka.produce(incoming, [b"%d" % (1000 * partition + number) for number in range(100)], partition=partition)
     assert process.status()["inlet"]["assigned_partitions"] == 2, "it has not heard of them"
     kafka.wait_committed(names.group, incoming, 300, deadline_s=30)
+    assert kafka.committed(names.group, incoming)[4] == 0, "also of the one without a record"
     assert process.terminate() == 0
     read = sorted(int(frame.value) for frame in Persistence(kafka, outgoing).read())
     assert read == [1000 * partition + number for partition in (2, 3) for number in range(100)]
