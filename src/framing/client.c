@@ -160,6 +160,7 @@ int client_log_in_with(client_t *client, rd_kafka_t *rk, const char *user, const
 void client_free(client_t *client) {
     free(client->credentials.user);
     free(client->credentials.password);
+    pthread_mutex_destroy(&client->credentials.lock);
     free(client->bootstrap);
     close_if_open(client->notices.wake_fd);
 }

@@ -26,7 +26,6 @@ from dataclasses import replace
 from typing import Final
 
 import structlog
-from pydantic import SecretStr
 
 from supervisor import kafka
 from supervisor._framing import Inlet, Outlet, live, load
@@ -111,6 +110,7 @@ class Relay:
         """Why the dead letter stream takes nothing."""
         self._complaints = Complaints()
         self._complaints_of_inlet = Complaints()
+        self._password: str | None = None  # one that was changed since the start
         name = kafka.client_id(settings)
         self._producer_throttling, self._consumer_throttling = (
             Throttling("producer", name),
@@ -392,6 +392,7 @@ class Relay:
             self._run.stdout_fd = stdout_fd
         self._close(self.outgoing, FLUSH_DEADLINE_S, DESTROY_DEADLINE_S)
         self._outlet = new
+        self._log_in(new)
         self.outgoing = StreamEnd("outgoing", "", new, self._on_outlet_notice, renews_client=True)
         self._complaints = Complaints()  # it counts anew
 
@@ -401,6 +402,7 @@ class Relay:
 
     def _begin_inlet(self, inlet: Inlet, route: Route | None) -> None:
         self._inlet = inlet
+        self._log_in(inlet)
         self._rebalances = Rebalances(incoming_of(route) or "")
         self._unreadable = UnreadableBatches(incoming_of(route) or "")
         self._complaints_of_inlet = Complaints()  # it counts anew
@@ -675,13 +677,15 @@ class Relay:
 
     def log_in_with(self, password: str) -> None:
         """Let the clients, and those that are made later, log in with this password from the next connection on."""
-        secret = SecretStr(password)
-        self._environment = self._environment.model_copy(update={"kafka_sasl_password": secret})
-        self._settings = self._settings.model_copy(update={"kafka_sasl_password": secret})
-        user = self._settings.kafka_sasl_username or ""
-        self._outlet.log_in_with(user, password)
+        self._password = password
+        self._log_in(self._outlet)
         if self._inlet is not None:
-            self._inlet.log_in_with(user, password)
+            self._log_in(self._inlet)
+
+    def _log_in(self, end: Inlet | Outlet) -> None:
+        """Also of one that was made while the password changed."""
+        if self._password is not None:
+            end.log_in_with(self._environment.kafka_sasl_username or "", self._password)
 
     # ---------------------------------------------------------------- what it looks like
 
