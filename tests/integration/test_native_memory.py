@@ -43,7 +43,9 @@ def test_room_for_lines_that_come_back_is_bounded_and_given_back(cluster: Mock) 
     line = b"x" * 20 + b"\n"
     room: list[int] = []
     with Running(cluster, "out") as running:
-        feeder = threading.Thread(target=lambda: [running.stdout.write(line * 1000) for _ in range(count // 1000)])
+        feeder = threading.Thread(
+            target=lambda: [running.stdout.write(line * 1000) for _ in range(count // 1000)], daemon=True
+        )
         feeder.start()
         while (counters := running.outlet.snapshot())["lines_delivered"] < count:
             room.append(counters["returned_bytes"])
@@ -54,7 +56,7 @@ def test_room_for_lines_that_come_back_is_bounded_and_given_back(cluster: Mock) 
         feeder.join()
         wait_for(lambda: running.outlet.snapshot()["returned_bytes"] <= 72 * (10_000 * 5 // 4), "room for one request")
         counters = running.outlet.snapshot()
-    assert counters["retries"] > 1_000
+    assert counters["retries"] > 500
     assert (counters["lines_unproducible"], counters["lines_abandoned"]) == (0, 0)
     # As much as a request's lines that came back and may do so again, and a quarter more.
     assert max(room) <= 72 * (2 * 10_000 * 5 // 4)
